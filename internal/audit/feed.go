@@ -1,0 +1,47 @@
+package audit
+
+import (
+	"context"
+	"iter"
+)
+
+// Source is what a store offers to readers of the log.
+type Source interface {
+	// Events returns at most limit events with Seq > after, in order.
+	Events(ctx context.Context, after int64, limit int) ([]Event, error)
+	// LastSeq is the Seq of the newest event, -1 for an empty log.
+	LastSeq(ctx context.Context) (int64, error)
+	// WaitEvents blocks until an event with Seq > after exists, or ctx is done.
+	WaitEvents(ctx context.Context, after int64) error
+}
+
+const tailBatch = 256
+
+// Tail yields every event after the cursor, first those that exist and then
+// new ones as they are committed, until ctx is done or the store fails. The
+// last pair of a failing tail carries the error. Use After = -1 for all,
+// LastSeq for only what comes.
+func Tail(ctx context.Context, s Source, after int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for {
+			batch, err := s.Events(ctx, after, tailBatch)
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			for _, e := range batch {
+				if !yield(e, nil) {
+					return
+				}
+				after = e.Seq
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			if err := s.WaitEvents(ctx, after); err != nil {
+				yield(Event{}, err)
+				return
+			}
+		}
+	}
+}
