@@ -47,8 +47,8 @@ type SSHTarget struct {
 	// Principals is "scoped" (login@target through AuthorizedPrincipalsFile,
 	// the default) or "plain" (login; good on every host that trusts the CA).
 	Principals string `json:"principals,omitempty" yaml:"principals"`
-	Via        string `json:"via,omitempty" yaml:"via"` // another SSH target to dial through
-	Key        string `json:"key,omitempty" yaml:"key"` // secret reference to a private key, for hosts without certificates
+	Via        string `json:"via,omitempty" yaml:"via"`              // another SSH target to dial through
+	Key        string `json:"key,omitempty" yaml:"key" secret:"ref"` // secret reference to a private key, for hosts without certificates
 }
 
 // PostgresTarget says how to reach one database and as whom.
@@ -66,10 +66,10 @@ type PostgresTarget struct {
 	CAFile string `json:"ca_file,omitempty" yaml:"ca_file"`
 	// AdminUser creates and drops session roles (dynamic_role).
 	AdminUser     string `json:"admin_user,omitempty" yaml:"admin_user"`
-	AdminPassword string `json:"admin_password,omitempty" yaml:"admin_password"` // secret reference
-	AdminDatabase string `json:"admin_database,omitempty" yaml:"admin_database"` // Database if empty
+	AdminPassword string `json:"admin_password,omitempty" yaml:"admin_password" secret:"ref"` // secret reference
+	AdminDatabase string `json:"admin_database,omitempty" yaml:"admin_database"`              // Database if empty
 	// Static maps role to the secret reference of its password (static).
-	Static map[string]string `json:"static,omitempty" yaml:"static"`
+	Static map[string]string `json:"static,omitempty" yaml:"static" secret:"ref"`
 	// AllowPreparedTransactions accepts max_prepared_transactions > 0.
 	AllowPreparedTransactions bool `json:"allow_prepared_transactions,omitempty" yaml:"allow_prepared_transactions"`
 }
