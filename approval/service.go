@@ -3,9 +3,11 @@ package approval
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"jit-gateway/approval/policy"
+	"jit-gateway/approval/risk"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
@@ -31,6 +33,7 @@ type Caller struct {
 	KeyFingerprint string // SSH key of the connection, or empty
 	Source         string // address without port
 	Via            string // ssh, postgres, web, admin.sock
+	LocalAdmin     bool   // over admin.sock: no User, may revoke, never approves
 }
 
 // Ask is what a request asks for.
@@ -44,6 +47,7 @@ type Ask struct {
 	StartAt      time.Time
 	EndsWithLast bool
 	Extends      string // grant id
+	BreakGlass   bool   // an emergency: a break-glass rule applies, loudly
 }
 
 // Options builds a Service.
@@ -58,6 +62,21 @@ type Options struct {
 	}
 	Now   func() time.Time
 	Roles Roles
+
+	// Clock says whether the clock can be trusted: behind the store's
+	// high-water mark nobody is admitted, approved or activated (G5). Required.
+	Clock func(ctx context.Context) error
+	// Feed lets Run follow users that are disabled and sessions that end. Required by Run.
+	Feed audit.Source
+	// OpenSessions counts the sessions that are open under a grant, for grants
+	// that end with their last session. Optional: without it none does.
+	OpenSessions func(ctx context.Context, grantID string) (int, error)
+	// History is the past, for risk findings. Optional: without it there are none.
+	History risk.History
+	// Zone is where unusual hours are judged; UTC if nil.
+	Zone *time.Location
+	// Logger tells operators of trouble in Run; discarded if nil.
+	Logger *slog.Logger
 }
 
 // Roles maps groups to what their members may see and do beyond rules.

@@ -12,7 +12,7 @@ type Requests interface {
 	CreateRequest(ctx context.Context, r Request, ev audit.Event) error // store.ErrExists if the id was ever used
 	Request(ctx context.Context, id string) (Request, error)            // store.ErrNotFound
 	ListRequests(ctx context.Context, f RequestFilter) ([]Request, error)
-	// UpdateRequest writes State, Votes, Decision and GrantID of r if the
+	// UpdateRequest writes State and what follows it in Request if the
 	// stored Version is r.Version and the state is Pending (store.ErrConflict
 	// otherwise), increments Version, and in the same transaction creates the
 	// grant if g is not nil.

@@ -9,6 +9,7 @@ import (
 
 	"jit-gateway/approval/mfa"
 	"jit-gateway/approval/policy"
+	"jit-gateway/approval/risk"
 )
 
 // RequestState is where a request stands. Only Pending requests change.
@@ -39,9 +40,12 @@ type Request struct {
 	Extends      string            `json:"extends,omitempty"`        // the grant that this request would extend
 	Rule         string            `json:"rule"`                     // name of the rule that admitted it
 	RuleHash     string            `json:"rule_hash"`
-	TargetHashes map[string]string `json:"target_hashes"`    // target name to inventory.Target.Hash
-	Source       string            `json:"source,omitempty"` // address that it was filed from
-	Via          string            `json:"via,omitempty"`    // ssh, postgres, web
+	TargetHashes map[string]string `json:"target_hashes"`         // target name to inventory.Target.Hash
+	Source       string            `json:"source,omitempty"`      // address that it was filed from
+	Via          string            `json:"via,omitempty"`         // ssh, postgres, web
+	BreakGlass   bool              `json:"break_glass,omitempty"` // an emergency was declared
+	Risk         []risk.Finding    `json:"risk,omitempty"`        // what was unusual at filing
+	History      policy.History    `json:"history,omitzero"`      // what rules saw of the past at filing
 	FiledAt      time.Time         `json:"filed_at"`
 	ExpiresAt    time.Time         `json:"expires_at"` // unanswered by then: Expired
 
@@ -49,13 +53,15 @@ type Request struct {
 	Votes    []Vote       `json:"votes,omitempty"`
 	Decision *Decision    `json:"decision,omitempty"`
 	GrantID  string       `json:"grant_id,omitempty"` // once approved
-	Version  int          `json:"version"`            // for conditional updates
+	// EscalatedAt is when the rule's further groups were asked.
+	EscalatedAt time.Time `json:"escalated_at,omitzero"`
+	Version     int       `json:"version"` // for conditional updates
 }
 
 // Digest is the SHA-256, in hex, of the immutable part: what approvers sign
 // with their factor, what --digest names, and what a grant is bound to.
 func (r Request) Digest() string {
-	r.State, r.Votes, r.Decision, r.GrantID, r.Version = "", nil, nil, "", 0
+	r.State, r.Votes, r.Decision, r.GrantID, r.EscalatedAt, r.Version = "", nil, nil, "", time.Time{}, 0
 	return digest(r)
 }
 
@@ -126,6 +132,8 @@ type Grant struct {
 	NotBefore     time.Time         `json:"not_before,omitzero"` // scheduled start
 	ActivateBy    time.Time         `json:"activate_by"`
 	BreakGlass    bool              `json:"break_glass,omitempty"`
+	EndsWithLast  bool              `json:"ends_with_last,omitempty"` // ends with its last session
+	Hash          string            `json:"hash"`                     // Digest at approval: what Admit compares
 
 	State       GrantState   `json:"state"`
 	ActivatedAt time.Time    `json:"activated_at,omitzero"`
@@ -140,6 +148,7 @@ type Grant struct {
 	ReviewedBy  string       `json:"reviewed_by,omitempty"` // break-glass
 	ReviewedAt  time.Time    `json:"reviewed_at,omitzero"`
 	ReviewNote  string       `json:"review_note,omitempty"`
+	Extensions  []string     `json:"extensions,omitempty"` // requests that moved End
 	Version     int          `json:"version"`
 }
 
@@ -149,6 +158,7 @@ type Binding struct {
 	KeyFingerprint string    `json:"key_fingerprint,omitempty"`
 	Source         string    `json:"source"` // address without port
 	FactorAt       time.Time `json:"factor_at"`
+	SpentAt        time.Time `json:"spent_at,omitzero"` // a rule with a factor per session: the session took it
 }
 
 // Digest is the SHA-256, in hex, of what was approved, not of what happened
