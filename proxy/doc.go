@@ -1,0 +1,2 @@
+// Package proxy is what every protocol handler shares.
+package proxy
