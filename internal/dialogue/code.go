@@ -1,0 +1,94 @@
+package dialogue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"jit-gateway/approval"
+	"jit-gateway/approval/mfa"
+)
+
+// Proof asks for a code until one is right. Wrong codes are limited here and,
+// across all connections, by package mfa.
+func (d *Dialogue) Proof(ctx context.Context, t Terminal, c approval.Caller, prompt string) (mfa.Proof, error) {
+	if t == nil {
+		return mfa.Proof{}, refuse(nil, "This needs a code, and there is nobody to ask. Run it with a terminal: ssh -t %s …", d.o.Gateway)
+	}
+	if prompt == "" {
+		prompt = "Code: "
+	}
+	actor := d.actor(ctx, c)
+	for try := 1; ; try++ {
+		code, err := t.Ask(ctx, prompt, false)
+		if err != nil {
+			return mfa.Proof{}, d.ended(ctx, "", err)
+		}
+		p, err := d.o.MFA.VerifyCode(ctx, c.UserID, code, actor)
+		if err == nil {
+			return p, nil
+		}
+		text := d.codeText(err)
+		switch {
+		case text == "":
+			return mfa.Proof{}, fmt.Errorf("verify a code: %w", err)
+		case !errors.Is(err, mfa.ErrWrongCode) && !errors.Is(err, mfa.ErrUsedCode):
+			return mfa.Proof{}, refuse(err, "%s", text)
+		case try >= d.o.Tries:
+			return mfa.Proof{}, refuse(err, "%s That was the last of %d tries; the same command asks again.", text, d.o.Tries)
+		}
+		if err := t.Say(ctx, text); err != nil {
+			return mfa.Proof{}, d.ended(ctx, "", err)
+		}
+	}
+}
+
+// codeText says what was wrong with a code, or "" for trouble that is not the
+// code's.
+func (d *Dialogue) codeText(err error) string {
+	var locked *mfa.LockedError
+	var skew *mfa.SkewError
+	switch {
+	case errors.As(err, &locked):
+		return fmt.Sprintf("Too many wrong codes. No code is looked at until %s.", d.when(locked.Until))
+	case errors.As(err, &skew):
+		way := "ahead"
+		off := skew.Offset
+		if off < 0 {
+			way, off = "behind", -off
+		}
+		return fmt.Sprintf("That code is wrong now: your device's clock seems to be %s %s. Set its time automatically.", LongDuration(off), way)
+	case errors.Is(err, mfa.ErrWrongCode):
+		return "That code is wrong."
+	case errors.Is(err, mfa.ErrUsedCode):
+		return "That code was used already. Wait for the next one."
+	case errors.Is(err, mfa.ErrNoFactor):
+		return fmt.Sprintf("You have no second factor yet. Ask an administrator for a one-time code, then run: ssh %s enroll", d.o.Gateway)
+	}
+	return ""
+}
+
+// Activate takes a code and opens the window of g, now or at its start.
+func (d *Dialogue) Activate(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) (approval.Grant, error) {
+	p, err := d.Proof(ctx, t, c, "")
+	if err != nil {
+		return g, err
+	}
+	g, err = d.o.Approvals.Activate(ctx, c, g.ID, p)
+	if err != nil {
+		return g, d.refused(err)
+	}
+	return g, nil
+}
+
+// confirm takes a code that lets this key and address use g.
+func (d *Dialogue) confirm(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) error {
+	p, err := d.Proof(ctx, t, c, "")
+	if err != nil {
+		return err
+	}
+	if _, err = d.o.Approvals.Confirm(ctx, c, g.ID, p); err != nil {
+		return d.refused(err)
+	}
+	return nil
+}
