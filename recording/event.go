@@ -144,9 +144,13 @@ type Param struct {
 	Bytes    int64  `json:"bytes,omitempty"` // true length, where Text or Binary was cut
 }
 
-// SQL is one statement with its outcome.
+// SQL is one statement, or its outcome. What a statement says is recorded
+// before it is forwarded (G2), so its outcome is an event of its own: Op
+// "result", with the Seq of the statement that it belongs to. Several
+// results may share a Seq, one for each statement of a simple query.
 type SQL struct {
-	Op        string        `json:"op,omitempty"` // query (simple), parse, execute, function, copy_in, copy_out, cancel
+	Op        string        `json:"op,omitempty"`  // query (simple), parse, execute, function, cancel, refused; result
+	Seq       int64         `json:"seq,omitempty"` // number of the statement in its session, from 1
 	Statement string        `json:"statement,omitempty"`
 	Name      string        `json:"name,omitempty"`   // prepared statement
 	Portal    string        `json:"portal,omitempty"` // where it is not the unnamed one
