@@ -1,0 +1,77 @@
+# jit-gateway: `make demo` shows it, `make test` proves it.
+
+SHELL := /bin/bash
+export GOFLAGS := -tags=sqlite_fts5
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+DEMO    := bin/demo
+
+.PHONY: help build demo up down test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
+	bench bench-ssh bench-pg deps-demo deps-test deps-clients deps-bench clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+
+build: ## bin/jit-gateway
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/jit-gateway ./cmd/jit-gateway
+
+$(DEMO): FORCE
+	@mkdir -p bin
+	@go build -o $(DEMO) ./cmd/demo
+FORCE:
+
+demo: deps-demo build $(DEMO) ## set up a gateway, a host and a database, and walk the whole story
+	@$(DEMO) demo
+
+up: deps-demo build $(DEMO) ## the same set-up, left running
+	@$(DEMO) up
+
+down: $(DEMO) ## stop what `make up` started
+	@$(DEMO) down
+
+test: deps-test fmt-check vet lint test-unit test-stories ## everything but the client matrix; under ten minutes
+
+# Unit tests and browser tests of every package but the stories' one, with the
+# race detector.
+test-unit: deps-test
+	go test -race -timeout 8m $$(go list ./... | grep -v -x jit-gateway/cmd/jit-gateway)
+
+# End-to-end stories: testdata/script, with the real ssh, sshd, psql and
+# PostgreSQL. The test binary is the gateway.
+test-stories: deps-test
+	go test -race -timeout 8m ./cmd/jit-gateway
+
+test-clients: deps-clients build $(DEMO) ## the black-box matrix of SSH and PostgreSQL clients
+	@testdata/clients/run
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+fmt-check:
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$out" ]; then echo "gofmt would change these files (make fmt):"; echo "$$out"; exit 1; fi
+
+vet:
+	go vet ./...
+
+lint: ## staticcheck
+	go tool staticcheck ./...
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@testdata/fuzz.sh $(or $(FUZZTIME),30s)
+
+bench: bench-ssh bench-pg ## both, side by side with what a user would have instead
+
+bench-ssh: deps-bench build ## SSH against plain ssh -J
+	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./proxy/sshproxy
+
+bench-pg: deps-bench build ## PostgreSQL against direct and pgbouncer
+	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./proxy/pgproxy
+
+deps-demo deps-test deps-clients deps-bench: deps-%:
+	@testdata/deps.sh $*
+
+clean: ## what was built
+	rm -rf bin dist
