@@ -1,17 +1,27 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"net/netip"
-	"time"
-
-	"jit-gateway/internal/identity"
-	"jit-gateway/internal/inventory"
+	"regexp"
+	"slices"
 )
 
 // Set is a compiled, immutable set of rules. A nil Set denies everything.
 type Set struct {
-	rules []Rule
+	rules []*compiled
+	hash  string
+}
+
+// compiled is a rule with what had to be parsed.
+type compiled struct {
+	Rule
+	hours  *hours
+	ticket *regexp.Regexp
+	when   *when
 }
 
 // FieldError names the rule and the YAML field that is wrong, so that the
@@ -24,92 +34,86 @@ type FieldError struct {
 }
 
 func (e *FieldError) Error() string {
-	name := e.Rule
-	if name == "" {
+	name := fmt.Sprintf("%q", e.Rule)
+	if e.Rule == "" {
 		name = fmt.Sprintf("number %d", e.Index+1)
 	}
 	return fmt.Sprintf("rule %s: %s: %s", name, e.Field, e.Msg)
 }
 
-// Input is everything that a decision depends on.
-type Input struct {
-	User       identity.User
-	Target     inventory.Target
-	Login      string
-	Reason     string
-	Ticket     string
-	Duration   time.Duration // 0: the rule's default
-	StartAt    time.Time     // scheduled; zero: now
-	Now        time.Time
-	Source     netip.Addr // of the client; the zero Addr is outside every network
-	BreakGlass bool       // the emergency was asked for: only break-glass rules apply
-	Risk       []string   // codes of risk findings
-	History    History
+// NewSet checks and compiles rules. Its error joins one *FieldError for each
+// mistake, in the order of the rules.
+func NewSet(rules []Rule) (*Set, error) {
+	s := &Set{}
+	var errs []error
+	names := map[string]int{}
+	for i, r := range rules {
+		c := &checker{rule: r, index: i}
+		if first, ok := names[r.Name]; ok && r.Name != "" {
+			c.bad("name", "rule number %d has the same name", first+1)
+		}
+		names[r.Name] = i
+		out := c.compile()
+		errs = append(errs, c.errs...)
+		s.rules = append(s.rules, out)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(s.Rules())
+	if err != nil {
+		return nil, fmt.Errorf("encode rules: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	s.hash = hex.EncodeToString(sum[:])
+	return s, nil
 }
 
-// History is what `when:` can see of the past, as it stood when the request was filed.
-type History struct {
-	Requests30d int `json:"requests_30d,omitempty"` // by this user
-	Denials7d   int `json:"denials_7d,omitempty"`
-	Sessions30d int `json:"sessions_30d,omitempty"` // by this user, any target
-	OnTarget30d int `json:"on_target_30d,omitempty"`
-	Failures1h  int `json:"failures_1h,omitempty"` // wrong codes
+// Hash is the SHA-256, in hex, of the rules in their order.
+func (s *Set) Hash() string {
+	if s == nil {
+		return ""
+	}
+	return s.hash
 }
-
-// Verdict is what the rules say of an Input.
-type Verdict struct {
-	Allowed bool
-	Rule    Rule   // the rule that allowed or denied; zero if none applied
-	Known   bool   // some rule lets the user ask for this target and login: the reason may be told
-	Reason  string // why not, as a sentence for the user; empty if allowed
-}
-
-// Step is what became of one rule, or of one of its conditions.
-type Step struct {
-	Rule   string `json:"rule"`
-	Effect Effect `json:"effect"`
-	Field  string `json:"field"` // YAML field of the condition
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-}
-
-// NewSet checks and compiles rules. Its error joins one *FieldError for each mistake.
-func NewSet(rules []Rule) (*Set, error) { panic("not yet") }
-
-// Hash is the SHA-256, in hex, of the rules.
-func (s *Set) Hash() string { panic("not yet") }
 
 // Rules are the rules in order.
-func (s *Set) Rules() []Rule { panic("not yet") }
+func (s *Set) Rules() []Rule {
+	if s == nil {
+		return nil
+	}
+	out := make([]Rule, len(s.rules))
+	for i, c := range s.rules {
+		out[i] = c.Rule
+	}
+	return out
+}
 
 // Rule returns the rule of that name.
-func (s *Set) Rule(name string) (Rule, bool) { panic("not yet") }
+func (s *Set) Rule(name string) (Rule, bool) {
+	if c := s.find(name); c != nil {
+		return c.Rule, true
+	}
+	return Rule{}, false
+}
 
-// Decide applies the rules: the first deny that matches wins, then the first
-// allow whose conditions all hold.
-func (s *Set) Decide(in Input) Verdict { panic("not yet") }
-
-// Check applies the deny rules and the one rule of that name.
-func (s *Set) Check(name string, in Input) Verdict { panic("not yet") }
-
-// Explain tells what became of each condition of each rule.
-func (s *Set) Explain(in Input) []Step { panic("not yet") }
-
-// Stricter combines what a grant was approved under with what the rule says now.
-func Stricter(a, b Rule) Rule { panic("not yet") }
+func (s *Set) find(name string) *compiled {
+	if s == nil {
+		return nil
+	}
+	i := slices.IndexFunc(s.rules, func(c *compiled) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return s.rules[i]
+}
 
 // Hash is the SHA-256, in hex, of the rule.
-func (r Rule) Hash() string { panic("not yet") }
-
-// Max is the longest duration that the rule allows.
-func (r Rule) Max() time.Duration { panic("not yet") }
-
-// Default is the duration when none is asked for.
-func (r Rule) Default() time.Duration { panic("not yet") }
-
-// SSH is what an SSH session under the rule may open: Channels, or the default.
-func (r Rule) SSH() Channels { panic("not yet") }
-
-// Glob reports whether s matches the pattern, where * is any run of
-// characters and ? is one.
-func Glob(pattern, s string) bool { panic("not yet") }
+func (r Rule) Hash() string {
+	b, err := json.Marshal(r)
+	if err != nil { // strings, numbers and prefixes always encode
+		panic(fmt.Sprintf("encode rule %q: %v", r.Name, err))
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
