@@ -2,28 +2,35 @@ package ca
 
 import (
 	"crypto/ecdsa"
-	"crypto/tls"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
+	"fmt"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/crypto/ssh"
-
-	"jit-gateway/approval"
-	"jit-gateway/internal/inventory"
 )
 
 // An Authority holds the gateway's keys and mints from them. It is safe for
 // concurrent use.
 type Authority struct {
-	o        Options
-	root     []byte     // HKDF root of the host keys and of the salts
-	userCA   ssh.Signer // signs user certificates for targets; hosts trust it
-	hostCA   ssh.Signer // signs the names that users see; never verifies an upstream
-	outer    []ssh.Signer
-	clientCA *x509.Certificate
-	clientK  *ecdsa.PrivateKey
-	pageCA   *x509.Certificate
-	pageK    *ecdsa.PrivateKey
+	now    func() time.Time
+	root   []byte       // HKDF input of the host keys and of the salts
+	userCA ssh.Signer   // signs user certificates for targets; hosts trust it
+	hostCA ssh.Signer   // signs the names that users see; never verifies an upstream
+	outer  []ssh.Signer // the gateway's own host keys
+	client issuer       // database-client CA
+	page   issuer       // page CA
+
+	hostKeys *lru.Cache[string, []ssh.Signer] // per target; derived, so the cache only saves time
+}
+
+// issuer is an X.509 CA.
+type issuer struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
 }
 
 // Options of Load. The zero value is for production.
@@ -31,37 +38,12 @@ type Options struct {
 	Now func() time.Time // time.Now if nil
 }
 
-// Init makes all keys in dir, which must not hold any yet.
-func Init(dir string) error { panic("not yet") }
+// hostKeyCache bounds the derived host keys kept in memory: about 2 KiB each.
+const hostKeyCache = 4096
 
-// Load reads the keys that Init made. A key file that others than its owner
-// may read is refused.
-func Load(dir string, o Options) (*Authority, error) { panic("not yet") }
-
-// UserCertOptions narrow a user certificate.
-type UserCertOptions struct {
-	Session string // id of the session, for the key id
-	// SourceAddresses are the gateway's egress addresses as CIDR or address;
-	// at least one, because a certificate is never good from everywhere.
-	SourceAddresses []string
-	ForceCommand    string
-	// Extensions such as permit-pty, without values; none by default.
-	Extensions []string
-}
-
-// UserCert signs pub as the admission's login on its target: exactly one
-// principal, valid from two minutes ago to the earlier of in two minutes and
-// the grant's end.
-func (a *Authority) UserCert(adm approval.Admission, pub ssh.PublicKey, o UserCertOptions) (*ssh.Certificate, error) {
-	panic("not yet")
-}
-
-// HostSigners returns the host keys of a target as users see it: ed25519 and
-// ECDSA P-256, each with a certificate for exactly the requested name (and the
-// target's aliases) and plain. The keys are stable per target.
-func (a *Authority) HostSigners(t inventory.Target, requested string) ([]ssh.Signer, error) {
-	panic("not yet")
-}
+// Backdate is how far before now certificates begin: what clocks of targets
+// and clients may be behind.
+const Backdate = 2 * time.Minute
 
 // OuterSigners are the gateway's own host keys, plain: users pin them.
 func (a *Authority) OuterSigners() []ssh.Signer { return a.outer }
@@ -73,17 +55,48 @@ func (a *Authority) UserCAKey() ssh.PublicKey { return a.userCA.PublicKey() }
 func (a *Authority) HostCAKey() ssh.PublicKey { return a.hostCA.PublicKey() }
 
 // ClientCA is what databases trust for client certificates.
-func (a *Authority) ClientCA() *x509.Certificate { return a.clientCA }
+func (a *Authority) ClientCA() *x509.Certificate { return a.client.cert }
 
-// ClientCert signs a fresh key as the role, for the admission's database: valid
-// for ttl at most, never past the grant's end. serial is hexadecimal.
-func (a *Authority) ClientCert(adm approval.Admission, role string, ttl time.Duration) (c tls.Certificate, serial string, err error) {
-	panic("not yet")
+// derive returns n bytes that belong to the purpose, and to nothing else.
+func (a *Authority) derive(purpose string, n int) []byte {
+	out, err := hkdf.Key(sha256.New, a.root, nil, "jit-gateway "+purpose, n)
+	if err != nil { // only lengths beyond 8,160 bytes fail
+		panic(fmt.Sprintf("derive %s: %v", purpose, err))
+	}
+	return out
 }
 
-// PageTLS returns a server certificate for names (host names or addresses),
-// ECDSA, from the page CA: for the page and for the PostgreSQL port.
-func (a *Authority) PageTLS(names []string) (tls.Certificate, error) { panic("not yet") }
+func newAuthority(k *keys, o Options) (*Authority, error) {
+	a := &Authority{now: o.Now, root: k.root, client: issuer{k.clientCert, k.client}, page: issuer{k.pageCert, k.page}}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	var err error
+	if a.hostKeys, err = lru.New[string, []ssh.Signer](hostKeyCache); err != nil {
+		return nil, err
+	}
+	if a.userCA, err = ssh.NewSignerFromKey(k.userCA); err != nil {
+		return nil, fmt.Errorf("use the user CA: %w", err)
+	}
+	if a.hostCA, err = ssh.NewSignerFromKey(k.hostCA); err != nil {
+		return nil, fmt.Errorf("use the host CA: %w", err)
+	}
+	for _, key := range []any{k.outerEd25519, k.outerECDSA} {
+		s, err := ssh.NewSignerFromKey(key)
+		if err != nil {
+			return nil, fmt.Errorf("use the gateway's host key: %w", err)
+		}
+		a.outer = append(a.outer, s)
+	}
+	return a, nil
+}
 
-// PageCA is the PEM that browsers and sslrootcert trust.
-func (a *Authority) PageCA() []byte { panic("not yet") }
+// keys is what the directory of Init holds.
+type keys struct {
+	root                 []byte
+	userCA, hostCA       ed25519.PrivateKey
+	outerEd25519         ed25519.PrivateKey
+	outerECDSA           *ecdsa.PrivateKey
+	client, page         *ecdsa.PrivateKey
+	clientCert, pageCert *x509.Certificate
+}

@@ -120,6 +120,7 @@ const (
 	FindingRaised     Type = "finding.raised"
 	FindingAcked      Type = "finding.acknowledged"
 	TokenMinted       Type = "token.minted"
+	TokenStopped      Type = "token.stopped"
 	NotificationSent  Type = "notification.sent"
 	NotificationLost  Type = "notification.failed"
 	CARotated         Type = "ca.rotated"
