@@ -1,0 +1,172 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"jit-gateway/approval"
+	"jit-gateway/internal/display"
+	"jit-gateway/internal/store"
+)
+
+//go:embed templates static
+var files embed.FS
+
+// parseTemplates makes one template set per page: layout plus the page.
+func (s *Server) parseTemplates() error {
+	names, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		return err
+	}
+	layout, err := template.New("layout").Funcs(s.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	if err != nil {
+		return fmt.Errorf("parse the page's layout: %w", err)
+	}
+	s.tmpl = map[string]*template.Template{}
+	for _, n := range names {
+		page := strings.TrimSuffix(path.Base(n), ".html")
+		if page == "layout" || page == "parts" {
+			continue
+		}
+		t, err := template.Must(layout.Clone()).ParseFS(files, n)
+		if err != nil {
+			return fmt.Errorf("parse page %s: %w", page, err)
+		}
+		s.tmpl[page] = t
+	}
+	return nil
+}
+
+// funcs of the templates. line is package display's (G11); html/template
+// escapes for HTML after it.
+func (s *Server) funcs() template.FuncMap {
+	return template.FuncMap{
+		"line":  func(v any) string { return display.Line(fmt.Sprint(v), 2000) },
+		"dur":   duration,
+		"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") },
+		"when":  s.when,
+		"bytes": byteCount,
+		"join":  strings.Join,
+
+		"minutes": func(d time.Duration) int { return int(d / time.Minute) },
+		"gateway": func() string { return s.o.Name },
+		"clock":   clock,
+		"inc":     func(i int) int { return i + 1 },
+		"list":    func(v ...string) []string { return v },
+	}
+}
+
+// page is what every template gets.
+type page struct {
+	V    *viewer
+	Name string
+	Path string
+	D    any
+}
+
+func (s *Server) render(w http.ResponseWriter, r *http.Request, v *viewer, status int, name string, data any) {
+	t, ok := s.tmpl[name]
+	if !ok {
+		s.o.Logger.Error("no such page", "name", name)
+		http.Error(w, "This page is missing.", http.StatusInternalServerError)
+		return
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "layout", page{v, s.o.Name, r.URL.Path, data}); err != nil {
+		s.o.Logger.Error("page did not render", "name", name, "error", err)
+		http.Error(w, "This page could not be shown. The operator's log has the detail.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+// fail shows an error as a page: what happened, and what to do next.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, v *viewer, err error) {
+	status, msg := http.StatusInternalServerError, "Something went wrong here. The operator's log has the detail."
+	switch {
+	case errors.Is(err, errNotFound), errors.Is(err, store.ErrNotFound):
+		status, msg = http.StatusNotFound, "There is nothing here, or it is not for you to see."
+	case errors.Is(err, approval.ErrForbidden), errors.Is(err, approval.ErrOwnRequest):
+		status, msg = http.StatusForbidden, sentence(err)
+	case errors.Is(err, approval.ErrNotPending), errors.Is(err, approval.ErrDigest), errors.Is(err, store.ErrConflict):
+		status, msg = http.StatusConflict, sentence(err)
+	default:
+		s.o.Logger.Error("page failed", "path", r.URL.Path, "error", err)
+	}
+	s.render(w, r, v, status, "error", map[string]any{"Message": msg, "Status": status})
+}
+
+var errNotFound = errors.New("not found")
+
+// static serves embedded files; they change with the binary only.
+func (s *Server) static(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	http.ServeFileFS(w, r, files, strings.TrimPrefix(path.Clean(r.URL.Path), "/"))
+}
+
+// sentence makes an error's text one for people: capital first, full stop last.
+func sentence(err error) string {
+	t := display.Line(err.Error(), 1000)
+	if t == "" {
+		return ""
+	}
+	t = strings.ToUpper(t[:1]) + t[1:]
+	if !strings.ContainsAny(t[len(t)-1:], ".!?") {
+		t += "."
+	}
+	return t
+}
+
+// when is a time as people say it, next to an exact <time>.
+func (s *Server) when(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	switch d := s.o.Now().Sub(t); {
+	case d < -time.Minute:
+		return "in " + duration(-d)
+	case d < time.Minute:
+		return "just now"
+	case d < 48*time.Hour:
+		return duration(d) + " ago"
+	}
+	return t.UTC().Format("2 Jan 2006 15:04")
+}
+
+func duration(d time.Duration) string {
+	d = d.Round(time.Second)
+	h, m, sec := int(d/time.Hour), int(d/time.Minute)%60, int(d/time.Second)%60
+	switch {
+	case h >= 48:
+		return fmt.Sprintf("%d days", h/24)
+	case h > 0 && m > 0:
+		return fmt.Sprintf("%d h %d min", h, m)
+	case h > 0:
+		return fmt.Sprintf("%d h", h)
+	case m > 0:
+		return fmt.Sprintf("%d min", m)
+	}
+	return fmt.Sprintf("%d s", sec)
+}
+
+func byteCount(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}

@@ -1,0 +1,114 @@
+// Package web is the page: approve on a phone, watch, replay, prove.
+//
+// It is server-rendered and works without JavaScript for every essential act;
+// one stylesheet and one ES module, both embedded, make it pleasant. What a
+// user may see or do is decided by package approval, never here.
+//
+// What it refuses: a request from another site (http.CrossOriginProtection
+// and SameSite=Strict cookies), a script that is not its own (CSP), an act
+// that changes access without a fresh second factor (each such form carries a
+// code of its own; the code of the sign-in is not that of an act), a page
+// session whose user was disabled or whose key was removed.
+//
+// Start reading at Server.routes.
+package web
+
+import (
+	"context"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"jit-gateway/approval"
+	"jit-gateway/approval/mfa"
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/inventory"
+	"jit-gateway/recording"
+	"jit-gateway/session"
+)
+
+// Options builds a Server. All fields are required unless said otherwise.
+type Options struct {
+	Name       string // the gateway's host name, for people
+	URL        string // https://host:port of the page
+	Approvals  *approval.Service
+	MFA        *mfa.Verifier
+	Users      identity.Store
+	Inventory  inventory.Inventory
+	Pages      identity.Pages
+	Sessions   Sessions
+	Rows       session.Store
+	Recordings *recording.Dir
+	Feed       audit.Source
+	Log        interface {
+		Append(ctx context.Context, ev audit.Event) (audit.Event, error)
+	}
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Sessions is what the page needs of the session manager.
+type Sessions interface {
+	Terminate(ctx context.Context, id string, t session.Termination) error
+}
+
+// Server serves the page.
+type Server struct {
+	o    Options
+	tmpl map[string]*template.Template
+	mux  http.Handler
+}
+
+// New returns a Server, or an error that names the missing option.
+func New(o Options) (*Server, error) {
+	switch {
+	case o.Approvals == nil, o.MFA == nil, o.Users == nil, o.Inventory == nil, o.Pages == nil,
+		o.Sessions == nil, o.Rows == nil, o.Recordings == nil, o.Feed == nil, o.Log == nil:
+		return nil, errors.New("web: an option is missing")
+	case o.URL == "":
+		return nil, errors.New("web: the page's URL is missing")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{o: o}
+	if err := s.parseTemplates(); err != nil {
+		return nil, err
+	}
+	s.mux = s.secure(s.routes())
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// routes is the table of contents. Patterns with GET never change anything.
+func (s *Server) routes() *http.ServeMux {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /static/", s.static)
+	m.HandleFunc("GET /sign-in", s.signInForm)
+	m.HandleFunc("POST /sign-in", s.signIn)
+	m.HandleFunc("POST /sign-out", s.signOut)
+
+	page := func(pattern string, h func(http.ResponseWriter, *http.Request, *viewer) error) {
+		m.HandleFunc(pattern, s.withViewer(h))
+	}
+	page("GET /{$}", s.inbox)
+	page("GET /events", s.events)
+	page("GET /requests", s.requests)
+	page("GET /requests/{id}", s.request)
+	page("POST /requests/{id}/approve", s.approve)
+	page("POST /requests/{id}/deny", s.deny)
+	page("POST /requests/{id}/withdraw", s.withdraw)
+	page("GET /sessions", s.sessions)
+	page("GET /sessions/{id}", s.session)
+	page("GET /sessions/{id}/cast", s.cast)
+	page("POST /sessions/{id}/terminate", s.terminate)
+	return m
+}
