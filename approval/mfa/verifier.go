@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"jit-gateway/internal/audit"
@@ -13,15 +15,16 @@ import (
 var (
 	ErrWrongCode    = errors.New("that code is wrong")
 	ErrUsedCode     = errors.New("that code was used already; wait for the next one")
-	ErrNoFactor     = errors.New("no second factor is enrolled")
+	ErrNoFactor     = errors.New("no second factor is enrolled; ask an administrator for a one-time code")
 	ErrFactorExists = errors.New("a second factor is enrolled already: replacing it needs a code of it, or an administrator's one-time code")
+	ErrStaleProof   = errors.New("a fresh code of an enrolled factor is needed")
 )
 
 // LockedError says that too many codes were wrong, and until when none is looked at.
 type LockedError struct{ Until time.Time }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("too many wrong codes; try again at %s", e.Until.UTC().Format("15:04:05 UTC"))
+	return fmt.Sprintf("too many wrong codes; none is looked at before %s", e.Until.UTC().Format("15:04:05 UTC"))
 }
 
 // SkewError is a wrong code that would have been right at another time. It is an ErrWrongCode.
@@ -29,7 +32,13 @@ type SkewError struct {
 	Offset time.Duration // of the device's clock: negative is behind
 }
 
-func (e *SkewError) Error() string { return "that code is wrong" }
+func (e *SkewError) Error() string {
+	where, d := "behind", -e.Offset
+	if e.Offset > 0 {
+		where, d = "ahead", e.Offset
+	}
+	return fmt.Sprintf("that code is wrong: the clock of your device seems to be %s %s; set it to automatic time", d.Round(30*time.Second), where)
+}
 
 // Unwrap makes a SkewError an ErrWrongCode.
 func (e *SkewError) Unwrap() error { return ErrWrongCode }
@@ -48,53 +57,126 @@ type Options struct {
 	Issuer string // shown by authenticator apps
 }
 
-// Verifier verifies codes.
-type Verifier struct{ o Options }
-
-// Enrolment is a TOTP secret that is not yet confirmed.
-type Enrolment struct {
-	Secret string // base32, what people type when they cannot scan
-	URI    string // otpauth://, what the QR code holds
+// Verifier verifies codes. It is safe for concurrent use.
+type Verifier struct {
+	o     Options
+	users locks    // one verification at a time for each user, so that parallel guesses count
+	skews skewMemo // offsets of the last wrong codes
 }
 
 // NewVerifier returns a Verifier.
-func NewVerifier(o Options) (*Verifier, error) { panic("not yet") }
-
-// VerifyTOTP verifies a TOTP code of the user.
-func (v *Verifier) VerifyTOTP(ctx context.Context, userID, code string, actor audit.Actor) (Proof, error) {
-	panic("not yet")
+func NewVerifier(o Options) (*Verifier, error) {
+	switch {
+	case o.Store == nil:
+		return nil, errors.New("mfa: no store")
+	case o.Box == nil:
+		return nil, errors.New("mfa: no key to seal secrets with")
+	case o.Now == nil:
+		return nil, errors.New("mfa: no clock")
+	}
+	if o.Issuer == "" {
+		o.Issuer = "jit-gateway"
+	}
+	return &Verifier{o: o}, nil
 }
 
 // VerifyCode verifies a TOTP code, or a recovery code if it looks like one.
 func (v *Verifier) VerifyCode(ctx context.Context, userID, code string, actor audit.Actor) (Proof, error) {
-	panic("not yet")
-}
-
-// BeginTOTP makes a secret. Nothing is stored until ConfirmTOTP.
-func (v *Verifier) BeginTOTP(userName string) Enrolment { panic("not yet") }
-
-// ConfirmTOTP stores the first factor of a user once a code of it is right,
-// and returns recovery codes, which are shown once. The caller MUST have
-// redeemed an invite of that user: an SSH key alone never enrols a factor.
-func (v *Verifier) ConfirmTOTP(ctx context.Context, userID string, e Enrolment, code string, actor audit.Actor) (Factor, []string, error) {
-	panic("not yet")
-}
-
-// ReplaceTOTP replaces the TOTP factor, under a fresh proof of an existing one.
-func (v *Verifier) ReplaceTOTP(ctx context.Context, userID string, old Proof, e Enrolment, code string, actor audit.Actor) (Factor, []string, error) {
-	panic("not yet")
-}
-
-// ResetTOTP replaces all factors, under an administrator's one-time code: inviteID is
-// the invite that the caller has redeemed, for the log.
-func (v *Verifier) ResetTOTP(ctx context.Context, userID, inviteID string, e Enrolment, code string, actor audit.Actor) (Factor, []string, error) {
-	panic("not yet")
-}
-
-// NewRecoveryCodes replaces the recovery codes.
-func (v *Verifier) NewRecoveryCodes(ctx context.Context, userID string, p Proof, actor audit.Actor) ([]string, error) {
-	panic("not yet")
+	if len(plainCode(code)) == recoveryLength {
+		return v.VerifyRecovery(ctx, userID, code, actor)
+	}
+	return v.VerifyTOTP(ctx, userID, code, actor)
 }
 
 // Factors lists the enrolled factors, without recovery codes that are used.
-func (v *Verifier) Factors(ctx context.Context, userID string) ([]Factor, error) { panic("not yet") }
+func (v *Verifier) Factors(ctx context.Context, userID string) ([]Factor, error) {
+	all, err := v.o.Store.Factors(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("read second factors: %w", err)
+	}
+	var out []Factor
+	for _, f := range all {
+		if f.Kind != Recovery || f.LastStep == 0 {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// factors returns those of one kind.
+func (v *Verifier) factors(ctx context.Context, userID string, k Kind) ([]Factor, error) {
+	all, err := v.Factors(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	var out []Factor
+	for _, f := range all {
+		if f.Kind == k {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// proofAge is how old a proof may be that permits a change of factors.
+const proofAge = 5 * time.Minute
+
+func (v *Verifier) fresh(p Proof, userID string) error {
+	age := v.o.Now().Sub(p.at)
+	if !p.Valid() || p.userID != userID || age > proofAge || age < -proofAge {
+		return ErrStaleProof
+	}
+	return nil
+}
+
+// aad binds a sealed secret to its row: moved to another user's row it does not open.
+func aad(f Factor) string { return "factor\x00" + f.UserID + "\x00" + f.ID + "\x00" + string(f.Kind) }
+
+// plainCode removes what people type between the characters of a code.
+func plainCode(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '-', '\t', '\r', '\n', '\u00a0':
+			return -1
+		}
+		return r
+	}, strings.ToUpper(s))
+}
+
+func event(t audit.Type, o audit.Outcome, userID string, actor audit.Actor, detail map[string]string) audit.Event {
+	return audit.Event{Type: t, Outcome: o, Actor: actor, User: userID, Detail: detail}
+}
+
+// locks is a mutex for each user that has a verification under way.
+type locks struct {
+	mu sync.Mutex
+	m  map[string]*lockEntry
+}
+
+type lockEntry struct {
+	mu   sync.Mutex
+	uses int
+}
+
+func (l *locks) lock(key string) (unlock func()) {
+	l.mu.Lock()
+	if l.m == nil {
+		l.m = map[string]*lockEntry{}
+	}
+	e := l.m[key]
+	if e == nil {
+		e = &lockEntry{}
+		l.m[key] = e
+	}
+	e.uses++
+	l.mu.Unlock()
+	e.mu.Lock()
+	return func() {
+		e.mu.Unlock()
+		l.mu.Lock()
+		if e.uses--; e.uses == 0 {
+			delete(l.m, key)
+		}
+		l.mu.Unlock()
+	}
+}
