@@ -11,12 +11,6 @@ import (
 	"jit-gateway/internal/display"
 )
 
-// ask has the conversation up to the filed request.
-func (d *Dialogue) ask(ctx context.Context, t Terminal, in approval.AdmitInput) (approval.Request, error) {
-	a := approval.Ask{Targets: []string{in.Target}, Login: in.Login}
-	return d.File(ctx, t, in.Caller, a, true)
-}
-
 // File asks the terminal for what is missing in a (reason, ticket, and the
 // duration unless it is given), and files the request. With first set it
 // begins with why it asks. Without a terminal what is missing is a *Refusal.
@@ -40,13 +34,7 @@ func (d *Dialogue) File(ctx context.Context, t Terminal, c approval.Caller, a ap
 		return approval.Request{}, d.ended(ctx, "", err)
 	}
 	r, err := d.o.Approvals.File(ctx, c, a)
-	if err != nil {
-		return r, d.refused(err)
-	}
-	if t == nil || r.State != approval.Pending {
-		return r, nil
-	}
-	return r, t.Say(ctx, fmt.Sprintf("Request %s sent to %s.", r.ID, orApprovers(p.SentTo)))
+	return r, d.refused(err)
 }
 
 func (d *Dialogue) fill(ctx context.Context, t Terminal, p approval.Preview, a *approval.Ask, what string, first bool) error {

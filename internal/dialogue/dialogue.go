@@ -140,12 +140,13 @@ func (d *Dialogue) request(ctx context.Context, t Terminal, in approval.AdmitInp
 		return d.refused(err)
 	}
 	if found {
-		err = t.Say(ctx, fmt.Sprintf("Request %s (%s) is still open, sent to %s.", r.ID, display.Line(r.Reason, 80), d.sentTo(ctx, r)))
-	} else {
-		r, err = d.ask(ctx, t, in)
+		lead := fmt.Sprintf("Request %s (%s) is open since %s, sent to %s.", r.ID, display.Line(r.Reason, 80), r.FiledAt.UTC().Format("15:04 UTC"), d.sentTo(ctx, r))
+		_, err = d.waitAfter(ctx, t, in.Caller, r, lead)
+		return err
 	}
+	r, err = d.File(ctx, t, in.Caller, approval.Ask{Targets: []string{in.Target}, Login: in.Login}, true)
 	if err != nil {
-		return d.ended(ctx, "", err)
+		return err
 	}
 	_, err = d.Wait(ctx, t, in.Caller, r)
 	return err

@@ -18,8 +18,12 @@ var errPatience = errors.New("nobody answered in time")
 // approved request; everything else is a *Refusal. The request stays open
 // when the wait ends without an answer. A terminal is required.
 func (d *Dialogue) Wait(ctx context.Context, t Terminal, c approval.Caller, r approval.Request) (approval.Request, error) {
+	return d.waitAfter(ctx, t, c, r, fmt.Sprintf("Request %s sent to %s.", r.ID, d.sentTo(ctx, r)))
+}
+
+func (d *Dialogue) waitAfter(ctx context.Context, t Terminal, c approval.Caller, r approval.Request, lead string) (approval.Request, error) {
 	if r.State == approval.Pending {
-		if err := t.Say(ctx, "Waiting; Ctrl-C stops waiting, the request stays open."); err != nil {
+		if err := t.Say(ctx, lead+" Waiting; Ctrl-C stops waiting, the request stays open."); err != nil {
 			return r, d.ended(ctx, r.ID, err)
 		}
 		decided, err := d.wait(ctx, t, r.ID)
