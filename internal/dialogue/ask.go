@@ -131,8 +131,8 @@ func orApprovers(s string) string {
 	return display.Line(s, 200)
 }
 
-// sentTo names who can approve r.
-func (d *Dialogue) sentTo(ctx context.Context, r approval.Request) string {
+// SentTo names who can approve r.
+func (d *Dialogue) SentTo(ctx context.Context, r approval.Request) string {
 	views, err := d.o.Approvals.Approvers(ctx, r)
 	if err != nil {
 		return orApprovers("")

@@ -75,20 +75,15 @@ func (d *Dialogue) Activate(ctx context.Context, t Terminal, c approval.Caller, 
 		return g, err
 	}
 	g, err = d.o.Approvals.Activate(ctx, c, g.ID, p)
-	if err != nil {
-		return g, d.refused(err)
-	}
-	return g, nil
+	return g, d.refused(err)
 }
 
-// confirm takes a code that lets this key and address use g.
-func (d *Dialogue) confirm(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) error {
+// Confirm takes a code that lets this key and address use g.
+func (d *Dialogue) Confirm(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) (approval.Grant, error) {
 	p, err := d.Proof(ctx, t, c, "")
 	if err != nil {
-		return err
+		return g, err
 	}
-	if _, err = d.o.Approvals.Confirm(ctx, c, g.ID, p); err != nil {
-		return d.refused(err)
-	}
-	return nil
+	g, err = d.o.Approvals.Confirm(ctx, c, g.ID, p)
+	return g, d.refused(err)
 }

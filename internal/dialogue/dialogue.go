@@ -117,7 +117,7 @@ func (d *Dialogue) Admit(ctx context.Context, t Terminal, in approval.AdmitInput
 			if err := t.Say(ctx, display.Line(ge.Text, 0)); err != nil {
 				return adm, d.ended(ctx, "", err)
 			}
-			if err = d.confirm(ctx, t, in.Caller, ge.Grant); err != nil {
+			if _, err = d.Confirm(ctx, t, in.Caller, ge.Grant); err != nil {
 				return adm, err
 			}
 		case errors.Is(err, approval.ErrNoGrant) && in.GrantID == "" && !asked:
@@ -140,7 +140,7 @@ func (d *Dialogue) request(ctx context.Context, t Terminal, in approval.AdmitInp
 		return d.refused(err)
 	}
 	if found {
-		lead := fmt.Sprintf("Request %s (%s) is open since %s, sent to %s.", r.ID, display.Line(r.Reason, 80), r.FiledAt.UTC().Format("15:04 UTC"), d.sentTo(ctx, r))
+		lead := fmt.Sprintf("Request %s (%s) is open since %s, sent to %s.", r.ID, display.Line(r.Reason, 80), r.FiledAt.UTC().Format("15:04 UTC"), d.SentTo(ctx, r))
 		_, err = d.waitAfter(ctx, t, in.Caller, r, lead)
 		return err
 	}

@@ -43,13 +43,16 @@ func (d *Dialogue) refused(err error) error {
 			at = ge.Grant.NotBefore
 		}
 		return refuse(err, "Your window on %s opens at %s. The same command goes straight through then.", targets(ge.Grant.Targets), d.when(at))
-	case isDecision(err):
-		return &Refusal{Text: sentence(err.Error()), err: err}
+	case IsDecision(err):
+		return &Refusal{Text: Sentence(err.Error()), err: err}
 	}
 	return err
 }
 
-func isDecision(err error) bool {
+// IsDecision reports whether err is an answer of package approval or of the
+// store to what a user wants, rather than trouble of the gateway: its text may
+// be shown (see Sentence).
+func IsDecision(err error) bool {
 	var ge *approval.GrantError
 	var cl *approval.ChooseLogin
 	if errors.As(err, &ge) || errors.As(err, &cl) {
@@ -79,10 +82,10 @@ func (d *Dialogue) nobodyToAsk(ctx context.Context, in approval.AdmitInput, err 
 	case errors.As(err, &ge) && errors.Is(err, approval.ErrNotActivated):
 		return refuse(err, "%s: approved, but not activated yet. Run: ssh %s activate %s", target, d.o.Gateway, ge.Grant.ID)
 	case errors.As(err, &ge) && errors.Is(err, approval.ErrCodeNeeded):
-		return refuse(err, "%s Run: ssh %s activate %s", sentence(ge.Text), d.o.Gateway, ge.Grant.ID)
+		return refuse(err, "%s Run: ssh %s activate %s", Sentence(ge.Text), d.o.Gateway, ge.Grant.ID)
 	case errors.Is(err, approval.ErrNoGrant) && in.GrantID == "":
 		if r, found, perr := d.pending(ctx, in); perr == nil && found {
-			return refuse(err, "%s: request %s is waiting for %s. Once approved, run: ssh %s activate %s", target, r.ID, d.sentTo(ctx, r), d.o.Gateway, r.ID)
+			return refuse(err, "%s: request %s is waiting for %s. Once approved, run: ssh %s activate %s", target, r.ID, d.SentTo(ctx, r), d.o.Gateway, r.ID)
 		}
 		return refuse(err, "%s: you have no access yet. Run: ssh %s request %s%s", target, d.o.Gateway, target, login)
 	}
@@ -116,8 +119,8 @@ func (d *Dialogue) ended(ctx context.Context, request string, err error) error {
 	return err
 }
 
-// sentence makes an error's text a sentence that may be shown.
-func sentence(s string) string {
+// Sentence makes an error's text a sentence that may be shown.
+func Sentence(s string) string {
 	s = strings.TrimSpace(display.Line(s, 0))
 	if s == "" {
 		return s

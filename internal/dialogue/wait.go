@@ -18,7 +18,7 @@ var errPatience = errors.New("nobody answered in time")
 // approved request; everything else is a *Refusal. The request stays open
 // when the wait ends without an answer. A terminal is required.
 func (d *Dialogue) Wait(ctx context.Context, t Terminal, c approval.Caller, r approval.Request) (approval.Request, error) {
-	return d.waitAfter(ctx, t, c, r, fmt.Sprintf("Request %s sent to %s.", r.ID, d.sentTo(ctx, r)))
+	return d.waitAfter(ctx, t, c, r, fmt.Sprintf("Request %s sent to %s.", r.ID, d.SentTo(ctx, r)))
 }
 
 func (d *Dialogue) waitAfter(ctx context.Context, t Terminal, c approval.Caller, r approval.Request, lead string) (approval.Request, error) {
