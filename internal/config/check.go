@@ -1,0 +1,160 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"jit-gateway/approval/policy"
+	"jit-gateway/internal/inventory"
+)
+
+var hostRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+
+// check finds impossible values. doc gives their lines.
+func (d *decoder) check(c *Config, doc *yaml.Node) {
+	bad := func(field, format string, args ...any) {
+		d.fail(locate(doc, field), field, format, args...)
+	}
+	if !hostRE.MatchString(c.Name) {
+		bad("name", "%q is not a host name in lower case", c.Name)
+	}
+	for field, addr := range map[string]string{"listen.ssh": c.Listen.SSH, "listen.postgres": c.Listen.Postgres,
+		"listen.web": c.Listen.Web, "listen.metrics": c.Listen.Metrics} {
+		if addr == "" {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(addr); err != nil {
+			bad(field, `%q is not host:port; all addresses are ":2222", loopback is "127.0.0.1:2222"`, addr)
+		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			bad(field, "port %q is not a number from 0 to 65535", port)
+		}
+	}
+	if c.Listen.SSH == "" {
+		bad("listen.ssh", "the gateway cannot work without its ssh listener: everybody asks through it")
+	}
+	for field, p := range map[string]int{"public.ssh_port": c.Public.SSHPort, "public.postgres_port": c.Public.PostgresPort} {
+		if p < 0 || p > 65535 {
+			bad(field, "%d is not a port", p)
+		}
+	}
+	if u, err := url.Parse(c.Public.URL); c.Public.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		bad("public.url", "%q is not an https:// address", c.Public.URL)
+	}
+	if p := c.Public.HostPattern; p == "*" || strings.ContainsAny(p, ", \t") {
+		bad("public.host_pattern", "%q covers every host or is not one pattern: name your own domain, such as *.prod.example", p)
+	}
+	for field, dur := range map[string]time.Duration{"limits.pre_auth": c.Limits.PreAuth, "limits.wait": c.Limits.Wait,
+		"limits.store_grace": c.Limits.StoreGrace, "recording.interval": c.Recording.Interval} {
+		if dur <= 0 {
+			bad(field, "must be longer than nothing")
+		}
+	}
+	if c.Recording.Interval > time.Second {
+		bad("recording.interval", "%v: at most 1s, since what is not yet on disk is lost in a crash", c.Recording.Interval)
+	}
+	if c.Limits.Connections < 1 {
+		bad("limits.connections", "must be at least 1")
+	}
+	if c.Limits.ConnectionsPerSource < 1 {
+		bad("limits.connections_per_source", "must be at least 1")
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		bad("tls", "cert and key go together")
+	}
+	d.checkTargets(c, bad)
+	d.checkRules(c, bad)
+}
+
+func (d *decoder) checkTargets(c *Config, bad func(string, string, ...any)) {
+	owner := map[string]int{}
+	for i, t := range c.Targets {
+		at := fmt.Sprintf("targets[%d]", i)
+		for _, e := range t.Validate() {
+			bad(at+"."+e.Field, "%s", e.Msg)
+		}
+		for _, n := range append([]string{t.Name}, t.Aliases...) {
+			n = inventory.Normalize(n)
+			if first, taken := owner[n]; taken {
+				bad(at, "%q is already a name or alias of %q", n, c.Targets[first].Name)
+			}
+			owner[n] = i
+		}
+	}
+	for i, t := range c.Targets {
+		if t.SSH == nil || t.SSH.Via == "" {
+			continue
+		}
+		hop, ok := owner[inventory.Normalize(t.SSH.Via)]
+		if !ok || c.Targets[hop].SSH == nil || hop == i {
+			bad(fmt.Sprintf("targets[%d].ssh.via", i), "%q is not another ssh target of this file", t.SSH.Via)
+		}
+	}
+}
+
+func (d *decoder) checkRules(c *Config, bad func(string, string, ...any)) {
+	_, err := policy.NewSet(c.Rules)
+	for _, e := range split(err) {
+		var fe *policy.FieldError
+		if errors.As(e, &fe) {
+			bad(fmt.Sprintf("rules[%d].%s", fe.Index, fe.Field), "%s", fe.Msg)
+		} else {
+			bad("rules", "%v", e)
+		}
+	}
+}
+
+// split undoes errors.Join.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}
+
+var stepRE = regexp.MustCompile(`([^.\[\]]+)|\[(\d+)\]`)
+
+// locate finds the node of a field path, or its nearest ancestor.
+func locate(doc *yaml.Node, field string) *yaml.Node {
+	at := doc
+	if len(doc.Content) > 0 {
+		at = doc.Content[0]
+	}
+	for _, m := range stepRE.FindAllStringSubmatch(field, -1) {
+		next := child(at, m[1], m[2])
+		if next == nil {
+			break
+		}
+		at = next
+	}
+	return at
+}
+
+func child(n *yaml.Node, key, index string) *yaml.Node {
+	if index != "" {
+		i, err := strconv.Atoi(index)
+		if err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
+			return nil
+		}
+		return n.Content[i]
+	}
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+// Package config is the only reader of YAML: one file for the gateway, its
+// targets and its rules.
+//
+// Every error names file, line and field and says what would be right; an
+// unknown field is an error; a secret written inline is an error. Load returns
+// all errors at once. Rules and targets can be swapped in a running gateway,
+// all else needs a restart: see Diff.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"jit-gateway/approval/policy"
+	"jit-gateway/internal/inventory"
+)
+
+// Config is the file.
+type Config struct {
+	Path string `yaml:"-"` // where it was read from
+
+	Name      string             `yaml:"name"`     // the host name that people use for the gateway
+	DataDir   string             `yaml:"data_dir"` // relative to the file
+	Listen    Listen             `yaml:"listen"`
+	Public    Public             `yaml:"public"`
+	Roles     Roles              `yaml:"roles"`
+	Limits    Limits             `yaml:"limits"`
+	Egress    []netip.Addr       `yaml:"egress"`     // addresses that targets see: source-address of certificates
+	ProxyFrom []netip.Prefix     `yaml:"proxy_from"` // balancers that send PROXY protocol v2
+	SealKey   string             `yaml:"seal_key" secret:"ref"`
+	TLS       TLS                `yaml:"tls"`
+	Recording Recording          `yaml:"recording"`
+	Store     Store              `yaml:"store"`
+	Targets   []inventory.Target `yaml:"targets"`
+	Rules     []policy.Rule      `yaml:"rules"`
+}
+
+// Listen holds listening addresses, host:port; an empty one is off.
+type Listen struct {
+	SSH      string `yaml:"ssh"`
+	Postgres string `yaml:"postgres"`
+	Web      string `yaml:"web"`
+	Metrics  string `yaml:"metrics"` // /metrics, /healthz, /readyz; keep it private
+}
+
+// Public says how people reach the gateway, where that differs from Listen.
+type Public struct {
+	SSHPort      int    `yaml:"ssh_port"`
+	PostgresPort int    `yaml:"postgres_port"`
+	URL          string `yaml:"url"` // of the page, https://…
+	// HostPattern is what @cert-authority lines cover, such as *.prod.example;
+	// target names and aliases one by one if empty. Never a bare *.
+	HostPattern string `yaml:"host_pattern"`
+}
+
+// Roles names the groups whose members administer and audit.
+type Roles struct {
+	Admins   []string `yaml:"admins"`
+	Auditors []string `yaml:"auditors"`
+}
+
+// Limits bounds what strangers can take.
+type Limits struct {
+	Connections          int           `yaml:"connections"`            // per listener
+	ConnectionsPerSource int           `yaml:"connections_per_source"` // per listener and address
+	PreAuth              time.Duration `yaml:"pre_auth"`               // time to authenticate
+	Wait                 time.Duration `yaml:"wait"`                   // how long an in-band request is waited for
+	StoreGrace           time.Duration `yaml:"store_grace"`            // without the store, sessions end after this
+	Drain                time.Duration `yaml:"drain"`                  // how long SIGTERM waits for live sessions
+}
+
+// TLS of the page and of the PostgreSQL port: files, or the gateway's own CA.
+type TLS struct {
+	Cert  string   `yaml:"cert"`
+	Key   string   `yaml:"key"`
+	Names []string `yaml:"names"` // DNS names and addresses for a certificate from the own CA
+}
+
+// Recording says where recordings are kept.
+type Recording struct {
+	Dir      string        `yaml:"dir"`      // DataDir/recordings if empty
+	Interval time.Duration `yaml:"interval"` // at most this far behind without strict
+}
+
+// Store says where state is kept: SQLite below DataDir, or PostgreSQL.
+type Store struct {
+	Path string `yaml:"path"` // DataDir/jit-gateway.db if empty
+}
+
+// Default is the configuration that a file changes.
+func Default() Config {
+	return Config{
+		Name:    "jit-gateway",
+		Listen:  Listen{SSH: ":2222", Postgres: ":6432", Web: ":8443", Metrics: "127.0.0.1:9464"},
+		Roles:   Roles{Admins: []string{"admins"}, Auditors: []string{"auditors"}},
+		SealKey: "",
+		Limits: Limits{Connections: 4096, ConnectionsPerSource: 256, PreAuth: 30 * time.Second, Wait: 15 * time.Minute,
+			StoreGrace: time.Minute, Drain: 30 * time.Second},
+		Recording: Recording{Interval: 200 * time.Millisecond},
+	}
+}
+
+// Error is one thing wrong in the file.
+type Error struct {
+	File  string
+	Line  int
+	Field string
+	Msg   string
+}
+
+func (e *Error) Error() string {
+	where := e.File
+	if e.Line > 0 {
+		where += fmt.Sprintf(":%d", e.Line)
+	}
+	if e.Field != "" {
+		where += ": " + e.Field
+	}
+	return where + ": " + e.Msg
+}
+
+// maxSize of a configuration file: 5,000 targets take about 2 MB.
+const maxSize = 16 << 20
+
+// Load reads and checks the file. The error joins every *Error found.
+func Load(path string) (*Config, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w; `jit-gateway init --data DIR` writes one", err)
+	}
+	if st.Size() > maxSize {
+		return nil, fmt.Errorf("read configuration %s: %d bytes, at most %d", path, st.Size(), maxSize)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, raw)
+}
+
+// Parse is Load of bytes; path is for messages and for relative paths.
+func Parse(path string, raw []byte) (*Config, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return nil, &Error{File: path, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
+	}
+	c := Default()
+	c.Path = path
+	d := &decoder{file: path}
+	if len(doc.Content) > 0 {
+		d.value(doc.Content[0], reflect.ValueOf(&c).Elem(), "", false)
+	}
+	if len(d.errs) == 0 {
+		c.complete()
+		d.check(&c, &doc)
+	}
+	if len(d.errs) > 0 {
+		all := make([]error, len(d.errs))
+		for i, e := range d.errs {
+			all[i] = e
+		}
+		return nil, errors.Join(all...)
+	}
+	return &c, nil
+}
+
+// complete fills what follows from other fields.
+func (c *Config) complete() {
+	dir := filepath.Dir(c.Path)
+	abs := func(p string) string {
+		if p == "" || filepath.IsAbs(p) {
+			return p
+		}
+		return filepath.Join(dir, p)
+	}
+	if c.DataDir == "" {
+		c.DataDir = "."
+	}
+	c.DataDir = abs(c.DataDir)
+	c.TLS.Cert, c.TLS.Key = abs(c.TLS.Cert), abs(c.TLS.Key)
+	if c.Recording.Dir = abs(c.Recording.Dir); c.Recording.Dir == "" {
+		c.Recording.Dir = filepath.Join(c.DataDir, "recordings")
+	}
+	if c.Store.Path = abs(c.Store.Path); c.Store.Path == "" {
+		c.Store.Path = filepath.Join(c.DataDir, "jit-gateway.db")
+	}
+	if c.SealKey == "" {
+		c.SealKey = "file:" + filepath.Join(c.DataDir, "keys", "seal.key")
+	}
+	for i := range c.Targets {
+		t := &c.Targets[i]
+		t.Source = "config"
+		if t.Kind == "" && t.SSH != nil {
+			t.Kind = inventory.SSH
+		} else if t.Kind == "" && t.Postgres != nil {
+			t.Kind = inventory.Postgres
+		}
+		if t.Postgres != nil {
+			t.Postgres.CAFile = abs(t.Postgres.CAFile)
+		}
+	}
+}
