@@ -20,7 +20,9 @@ END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO orders_ro, orders_rw;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO orders_ro, orders_rw;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO orders_ro, orders_rw;
 GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO orders_rw;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO orders_rw;
 GRANT CREATE ON SCHEMA public TO orders_rw;
 `
 
