@@ -93,6 +93,7 @@ const (
 	GrantRevoked   Type = "grant.revoked"
 	GrantExpired   Type = "grant.expired"
 	GrantReviewed  Type = "grant.reviewed"
+	GrantFactor    Type = "grant.factor_spent" // a rule with a factor per session: a session took it
 	GrantSourceOK  Type = "grant.source_confirmed" // a fresh code allowed another source address
 
 	SessionStarted     Type = "session.started"

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // Source is what a store offers to readers of the log.
@@ -44,4 +45,18 @@ func Tail(ctx context.Context, s Source, after int64) iter.Seq2[Event, error] {
 			}
 		}
 	}
+}
+
+// Filter selects events; zero fields select all.
+type Filter struct {
+	Types   []Type
+	User    string
+	Target  string
+	Request string
+	Grant   string
+	Session string
+	Since   time.Time
+	Until   time.Time
+	Before  int64 // Seq below this; 0: from the newest
+	Limit   int   // 100 if zero
 }
