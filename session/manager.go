@@ -1,85 +1,176 @@
 package session
 
 import (
+	"cmp"
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
-	"jit-gateway/approval"
-	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
-	"jit-gateway/internal/clock"
-	"jit-gateway/recording"
+	"jit-gateway/internal/store"
 )
 
-// Options builds a Manager. Fields are needed unless said otherwise.
-type Options struct {
-	Instance    string // id of this process: a new one at every start
-	Store       Store
-	Credentials Credentials
-	Instances   Instances
-	Grants      Grants
-	Log         Log
-	Feed        audit.Source
-	Recordings  *recording.Dir
-	Tokens      *ca.Tokens         // may be nil: no session tokens
-	Cleaners    map[string]Cleaner // by Credential.Kind; ssh_cert and pg_token are built in
-	Clock       clock.Clock        // clock.System if zero
-	Logger      *slog.Logger       // slog.Default if nil
-	Metrics     *Metrics           // may be nil
-
-	// Exclusive says that no other gateway can be using the store, so that
-	// every other instance is dead (SQLite: the writer's lock is held).
-	Exclusive  bool
-	StoreGrace time.Duration // sessions end that long after the store was last seen; 60 s if zero
-	CutGrace   time.Duration // attached connections are closed that long after a termination; 75 ms if zero
-}
-
-// Grants is what sessions need of the store of grants.
-type Grants interface {
-	Grant(ctx context.Context, id string) (approval.Grant, error)
-	UpdateGrant(ctx context.Context, g approval.Grant, ev audit.Event) error
-}
-
-// Log takes events that change no row.
-type Log interface {
-	Append(ctx context.Context, ev audit.Event) (audit.Event, error)
-}
-
 // A Manager keeps every live session of this gateway and ends each exactly.
+//
+// Its goroutines, all waited for by Run: watch (deadlines and idle time-outs),
+// follow (the audit feed), beat (the store's health), sweep (credentials that
+// would not die, orphans). mu guards what they share and is never held over
+// a call to the store, a recording, a cleaner or a handler; a session's own
+// lock may be taken while it is held, never the other way round.
 type Manager struct {
-	o Options
+	o        Options
+	base     time.Time // of Session.used
+	cleaners map[string]Cleaner
+	started  chan struct{} // closed when Run has recovered and watches
+	nudge    chan struct{} // a deadline may be earlier than the one that watch waits for
+
+	mu        sync.Mutex
+	state     managerState
+	live      map[string]*Session
+	grants    map[string]*window
+	ended     chan struct{} // closed and replaced whenever a session leaves live
+	gone      tombstones
+	highWater time.Time
+	storeSeen time.Duration // boot time of the last sight of the store
+	storeErr  error         // of the last beat
+	feedErr   error         // the feed is deaf
+	unclosed  map[string]closing
+	undead    map[string]*corpse
 }
+
+type managerState int
+
+const (
+	notRunning managerState = iota
+	running
+	draining
+	stopped
+)
 
 // NewManager checks o and registers with o.Tokens. Run must follow.
-func NewManager(o Options) (*Manager, error) { panic("not yet") }
+func NewManager(o Options) (*Manager, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		o: o, base: time.Now(), cleaners: maps.Clone(o.Cleaners),
+		started: make(chan struct{}), nudge: make(chan struct{}, 1), ended: make(chan struct{}),
+		live: map[string]*Session{}, grants: map[string]*window{}, gone: tombstones{},
+		unclosed: map[string]closing{}, undead: map[string]*corpse{},
+	}
+	if m.cleaners == nil {
+		m.cleaners = map[string]Cleaner{}
+	}
+	m.cleaners[KindSSHCert] = keyCleaner{m}
+	if o.Tokens != nil {
+		m.cleaners[KindToken] = tokenCleaner{o.Tokens}
+		o.Tokens.SetLedger(m)
+	}
+	return m, nil
+}
 
 // Run recovers what dead instances left, then watches over the sessions until
 // ctx is done: deadlines, idle time-outs, the audit feed, the store's health,
 // credentials that would not die. Begin waits for it, and refuses without it.
 // When ctx is done, sessions that are still live are terminated: Drain first.
-func (m *Manager) Run(ctx context.Context) error { panic("not yet") }
+func (m *Manager) Run(ctx context.Context) error {
+	m.mu.Lock()
+	if m.state != notRunning {
+		m.mu.Unlock()
+		return errors.New("the session manager runs already, or has run")
+	}
+	m.mu.Unlock()
+	if err := m.beatOnce(ctx); err != nil {
+		return fmt.Errorf("start the session manager: %w", err)
+	}
+	// The cursor is taken before anything can begin: no event is missed.
+	cursor, err := m.o.Feed.LastSeq(ctx)
+	if err != nil {
+		return fmt.Errorf("start the session manager: %w", err)
+	}
+	if err := m.Recover(ctx); err != nil {
+		return fmt.Errorf("start the session manager: %w", err)
+	}
+	alarm, err := m.o.Clock.NewAlarm()
+	if err != nil {
+		return fmt.Errorf("start the session manager: %w", err)
+	}
+	defer alarm.Close()
 
-// Recover ends what dead instances left (G9). Run calls it first, and again
-// while it runs; calling it alone is for tools and tests.
-func (m *Manager) Recover(ctx context.Context) error { panic("not yet") }
+	// The loops outlive ctx until the last session has ended: a session
+	// without its deadline must not exist.
+	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { m.watch(loops, alarm) })
+	wg.Go(func() { m.follow(loops, cursor) })
+	wg.Go(func() { m.beat(loops) })
+	wg.Go(func() { m.sweep(loops) })
+	m.mu.Lock()
+	m.state = running
+	m.mu.Unlock()
+	close(m.started)
+
+	<-ctx.Done()
+	err = m.Drain(ctx)
+	m.mu.Lock()
+	m.state = stopped
+	m.mu.Unlock()
+	stop()
+	wg.Wait()
+	return err
+}
+
+// finishGrace is how long terminated sessions get for step 12 at a shutdown.
+const finishGrace = 15 * time.Second
 
 // Drain refuses new sessions and waits until the live ones have ended or ctx
 // is done; then it terminates the rest and waits for them.
-func (m *Manager) Drain(ctx context.Context) error { panic("not yet") }
-
-// Meta is what a session's row says of the connection.
-type Meta struct {
-	Protocol string // ssh, postgres
-	Source   string // client address without port
-	Client   string // client software as it named itself
+func (m *Manager) Drain(ctx context.Context) error {
+	m.mu.Lock()
+	if m.state != stopped {
+		m.state = draining
+	}
+	m.mu.Unlock()
+	if m.waitEmpty(ctx) == nil {
+		return nil
+	}
+	now := m.o.Clock.Now()
+	for _, s := range m.sessions() {
+		m.cut(s, &Termination{Cause: "gateway_stopped", Reason: "The gateway is stopping; connect again in a moment.", At: now})
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishGrace)
+	defer cancel()
+	if err := m.waitEmpty(ctx); err != nil {
+		return fmt.Errorf("%d sessions did not finish within %s; the next start recovers them", len(m.sessions()), finishGrace)
+	}
+	return nil
 }
 
-// Begin is step 6: recording header, session row and audit event in one go.
-// Any failure refuses, in a sentence for the user. The session MUST be
-// finished, whatever happens.
-func (m *Manager) Begin(ctx context.Context, adm approval.Admission, meta Meta) (*Session, error) {
-	panic("not yet")
+func (m *Manager) waitEmpty(ctx context.Context) error {
+	for {
+		m.mu.Lock()
+		n, ended := len(m.live), m.ended
+		m.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// sessions is every live session, in no order.
+func (m *Manager) sessions() []*Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.live))
 }
 
 // Info is a live session as lists show it.
@@ -90,13 +181,69 @@ type Info struct {
 }
 
 // Live lists the live sessions of this gateway, oldest first.
-func (m *Manager) Live() []Info { panic("not yet") }
+func (m *Manager) Live() []Info {
+	now := m.o.Clock.Now()
+	var list []Info
+	for _, s := range m.sessions() {
+		list = append(list, Info{Row: s.Row(), End: s.End(), LastUsed: now.Add(-s.unused())})
+	}
+	slices.SortFunc(list, func(a, b Info) int {
+		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return list
+}
 
 // Get returns a live session of this gateway.
-func (m *Manager) Get(id string) (*Session, bool) { panic("not yet") }
+func (m *Manager) Get(id string) (*Session, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.live[id]
+	return s, ok
+}
 
 // Terminate ends a session, on this gateway or, through the audit log, on
 // another. It returns once a local session is cut and the event written; it
-// does not wait for step 12. By needs to have been authorised by the caller.
+// does not wait for step 12. That t.By may do it is the caller's to check.
 // store.ErrNotFound: no such open session.
-func (m *Manager) Terminate(ctx context.Context, id string, t Termination) error { panic("not yet") }
+func (m *Manager) Terminate(ctx context.Context, id string, t Termination) error {
+	t.At = m.o.Clock.Now()
+	t.Cause = cmp.Or(t.Cause, "terminated")
+	var row Row
+	if s, ok := m.Get(id); ok {
+		m.cut(s, &t) // a cut never waits for its record
+		row = s.Row()
+	} else {
+		var err error
+		if row, err = m.o.Store.Session(ctx, id); err != nil {
+			return fmt.Errorf("terminate session %q: %w", id, err)
+		}
+		if row.State != Open {
+			return fmt.Errorf("terminate session %q: it has ended already: %w", id, store.ErrNotFound)
+		}
+	}
+	actor := audit.Gateway
+	if t.By != "" {
+		actor = audit.Actor{ID: t.By}
+	}
+	ev := rowEvent(row, audit.SessionTerminated)
+	ev.Actor, ev.Reason, ev.Detail = actor, t.Reason, map[string]string{"cause": t.Cause}
+	if _, err := m.o.Log.Append(context.WithoutCancel(ctx), ev); err != nil {
+		return fmt.Errorf("record the termination of session %q: %w", id, err)
+	}
+	return nil
+}
+
+// OpenSessions counts the open sessions of a grant, on every gateway.
+func (m *Manager) OpenSessions(ctx context.Context, grantID string) (int, error) {
+	rows, err := m.o.Store.ListSessions(ctx, Filter{GrantID: grantID, State: Open, Limit: 1000})
+	if err != nil {
+		return 0, fmt.Errorf("count the sessions of grant %s: %w", grantID, err)
+	}
+	return len(rows), nil
+}
+
+// rowEvent is an event with the correlation ids of a session.
+func rowEvent(r Row, typ audit.Type) audit.Event {
+	return audit.Event{Type: typ, Outcome: audit.Success, User: r.UserID, Target: r.Target,
+		Request: r.RequestID, Grant: r.GrantID, Session: r.ID}
+}

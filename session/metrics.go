@@ -1,6 +1,10 @@
 package session
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics of sessions. A nil *Metrics counts nothing.
 type Metrics struct {
@@ -22,4 +26,39 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	r.MustRegister(m.live, m.begun, m.ended, m.cutLate, m.undead)
 	return m
+}
+
+func (m *Metrics) begin(protocol string, err error) {
+	if m == nil {
+		return
+	}
+	result := "begun"
+	if err != nil {
+		result = "refused"
+	}
+	m.begun.WithLabelValues(protocol, result).Inc()
+}
+
+func (m *Metrics) end(cause string) {
+	if m != nil {
+		m.ended.WithLabelValues(cause).Inc()
+	}
+}
+
+func (m *Metrics) late(d time.Duration) {
+	if m != nil {
+		m.cutLate.Observe(d.Seconds())
+	}
+}
+
+func (m *Metrics) setLive(n int) {
+	if m != nil {
+		m.live.Set(float64(n))
+	}
+}
+
+func (m *Metrics) setUndead(n int) {
+	if m != nil {
+		m.undead.Set(float64(n))
+	}
 }

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"jit-gateway/approval"
@@ -13,28 +15,61 @@ import (
 // A Session is one proxied connection under a grant, from Begin to Finish.
 // Its methods are safe for concurrent use.
 type Session struct {
-	m *Manager
+	m      *Manager
+	adm    approval.Admission
+	row    Row // as begun; never changed
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	rec    *recording.Writer
+	window *window // guarded by m.mu
+
+	warnings chan Warning
+	watcher  sync.WaitGroup // watchRecorder
+
+	in, out atomic.Int64
+	used    atomic.Int64 // last activity, since m.base
+	busy    atomic.Int64
+
+	mu       sync.Mutex
+	term     *Termination
+	creds    map[string]Credential // not known to be dead
+	held     map[string]Destroyer
+	attached map[int]func() // closers
+	attachNo int
+
+	once      sync.Once
+	finished  chan struct{}
+	finishErr error
 }
 
 // ID of the session.
-func (s *Session) ID() string { panic("not yet") }
+func (s *Session) ID() string { return s.row.ID }
 
 // Row as it stands now.
-func (s *Session) Row() Row { panic("not yet") }
+func (s *Session) Row() Row {
+	r := s.row
+	r.BytesIn, r.BytesOut = s.in.Load(), s.out.Load()
+	return r
+}
 
 // Admission that the session began with. Its End moves with an extension: use
 // Session.End.
-func (s *Session) Admission() approval.Admission { panic("not yet") }
+func (s *Session) Admission() approval.Admission { return s.adm }
 
 // End is the exact end of the grant, as extended.
-func (s *Session) End() time.Time { panic("not yet") }
+func (s *Session) End() time.Time {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	return s.window.end
+}
 
-// Context is done when the session is terminated; context.Cause is then a
-// *Termination.
-func (s *Session) Context() context.Context { panic("not yet") }
+// Context is done when the session is terminated or finished; context.Cause
+// is then a *Termination. It is not a child of the context given to Begin: a
+// handler whose connection ends calls Finish.
+func (s *Session) Context() context.Context { return s.ctx }
 
 // Recorder takes what passes. Its failure terminates the session.
-func (s *Session) Recorder() *recording.Writer { panic("not yet") }
+func (s *Session) Recorder() *recording.Writer { return s.rec }
 
 // Warning says that the end comes near: 5 minutes and 1 minute before.
 type Warning struct {
@@ -44,64 +79,102 @@ type Warning struct {
 }
 
 // Warnings receives the warnings; a handler shows them to interactive users.
-func (s *Session) Warnings() <-chan Warning { panic("not yet") }
-
-// Intend writes that c is about to be minted (step 8). Nothing may be minted
-// before it returned. Kind and Name are the caller's; the rest is filled in.
-func (s *Session) Intend(ctx context.Context, c Credential) (Credential, error) { panic("not yet") }
-
-// Minted audits that the credential exists now; detail holds no secret.
-func (s *Session) Minted(ctx context.Context, id string, detail map[string]string) error {
-	panic("not yet")
-}
-
-// Hold lets Finish destroy a key that lives in memory only (ca.SessionKey),
-// and check that it did. The handler destroys it itself as soon as upstream
-// authentication is done.
-func (s *Session) Hold(id string, key Destroyer) { panic("not yet") }
-
-// Destroyer is a secret in memory.
-type Destroyer interface {
-	Destroy()
-	Destroyed() bool
-}
-
-// Dead invalidates and checks one credential before the end, audited like at
-// Finish: for handlers that are done with it early.
-func (s *Session) Dead(ctx context.Context, id string) error { panic("not yet") }
+func (s *Session) Warnings() <-chan Warning { return s.warnings }
 
 // Attach hands a transport to the manager, which closes it CutGrace after a
 // termination, whatever the handler is doing. detach takes it back.
-func (s *Session) Attach(c io.Closer) (detach func()) { panic("not yet") }
+func (s *Session) Attach(c io.Closer) (detach func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attachNo++
+	n := s.attachNo
+	s.attached[n] = func() { c.Close() }
+	if s.term != nil { // the manager's own round may be over
+		time.AfterFunc(s.m.o.CutGrace, s.closeAttached)
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.attached, n)
+	}
+}
+
+// closeAttached is what the manager does when a handler may be stuck. Each
+// close has a goroutine of its own, because it may be stuck too.
+func (s *Session) closeAttached() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.attached {
+		go c()
+	}
+	clear(s.attached)
+}
 
 // Count adds to the bytes from (in) and to (out) the user, and is activity.
-func (s *Session) Count(in, out int64) { panic("not yet") }
+func (s *Session) Count(in, out int64) {
+	if in != 0 {
+		s.in.Add(in)
+	}
+	if out != 0 {
+		s.out.Add(out)
+	}
+	s.Activity()
+}
 
 // Activity says that the session is in use now.
-func (s *Session) Activity() { panic("not yet") }
+func (s *Session) Activity() { s.used.Store(int64(time.Since(s.m.base))) }
 
-// Busy marks work that is in use without traffic, such as a running statement,
-// until done is called: a busy session is never idle.
-func (s *Session) Busy() (done func()) { panic("not yet") }
+// Busy marks work that is in use without traffic, such as a running statement
+// or a write that a slow peer holds up, until done is called: a busy session
+// is never idle.
+func (s *Session) Busy() (done func()) {
+	s.busy.Add(1)
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			s.Activity()
+			s.busy.Add(-1)
+		})
+	}
+}
 
-// Audit appends an event with the session's correlation ids and, if it has no
-// actor, its user as the actor.
-func (s *Session) Audit(ctx context.Context, ev audit.Event) error { panic("not yet") }
-
-// Outcome is how a session ended, by the handler's account. A termination
-// takes precedence over it.
-type Outcome struct {
-	Cause  string // logout, upstream_failed, …
-	Reason string // a sentence
+// unused is how long ago the session was last in use.
+func (s *Session) unused() time.Duration {
+	if s.busy.Load() > 0 {
+		return 0
+	}
+	return time.Since(s.m.base) - time.Duration(s.used.Load())
 }
 
 // Terminate ends the session from within, for the handler's own causes (a
 // budget, a protocol error).
-func (s *Session) Terminate(t Termination) { panic("not yet") }
+func (s *Session) Terminate(t Termination) {
+	t.At = s.m.o.Clock.Now()
+	s.m.cut(s, &t)
+}
 
-// Finish is step 12, the one path for logout, failure and termination alike:
-// invalidate, check, seal, audit, close the row. The handler calls it after
-// its last goroutine has ended; only the first call does anything, the others
-// wait for it. It goes on when ctx is done. The error says what could not be
-// done; the manager goes on trying.
-func (s *Session) Finish(ctx context.Context, o Outcome) error { panic("not yet") }
+func (s *Session) termination() *Termination {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.term
+}
+
+// actor is the session's user.
+func (s *Session) actor() audit.Actor {
+	return audit.Actor{ID: s.row.UserID, Name: s.row.User, Source: s.row.Source, Via: s.row.Protocol}
+}
+
+// Audit appends an event with the session's correlation ids and, if it has no
+// actor, its user as the actor.
+func (s *Session) Audit(ctx context.Context, ev audit.Event) error {
+	full := rowEvent(s.row, ev.Type)
+	full.ID, full.Time, full.Reason, full.Detail, full.Actor = ev.ID, ev.Time, ev.Reason, ev.Detail, ev.Actor
+	if ev.Outcome != "" {
+		full.Outcome = ev.Outcome
+	}
+	if full.Actor == (audit.Actor{}) {
+		full.Actor = s.actor()
+	}
+	_, err := s.m.o.Log.Append(ctx, full)
+	return err
+}

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/recording"
+)
+
+// recordingOptions of a session: its segments and its seal are leaves of the
+// audit log.
+func (m *Manager) recordingOptions(s *Session) recording.Options {
+	r := s.adm.Rule().Recording
+	return recording.Options{
+		Strict: r.Strict, Recipients: r.Recipients, Index: r.Index, Now: m.o.Clock.Now,
+		OnSegment: func(i recording.SegmentInfo) error { return m.append(SegmentEvent(s.row, i)) },
+		OnSealed:  func(seal recording.Seal) error { return m.append(SealEvent(s.row, seal)) },
+	}
+}
+
+func (m *Manager) append(ev audit.Event) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+	defer cancel()
+	_, err := m.o.Log.Append(ctx, ev)
+	return err
+}
+
+// SegmentEvent is the leaf that proves one segment of a recording.
+func SegmentEvent(r Row, i recording.SegmentInfo) audit.Event {
+	ev := rowEvent(r, audit.RecordingSegment)
+	ev.Actor = audit.Gateway
+	ev.Detail = map[string]string{"index": strconv.Itoa(i.Index), "hash": i.Hash, "length": strconv.FormatInt(i.Length, 10),
+		"events": strconv.FormatInt(i.Events, 10), "to_ms": strconv.FormatInt(i.To.Milliseconds(), 10)}
+	return ev
+}
+
+// SealEvent is the leaf that proves a whole recording.
+func SealEvent(r Row, seal recording.Seal) audit.Event {
+	ev := rowEvent(r, audit.RecordingSealed)
+	ev.Actor = audit.Gateway
+	ev.Detail = map[string]string{"hash": seal.Hash, "root": seal.Root, "segments": strconv.Itoa(seal.Segments),
+		"events": strconv.FormatInt(seal.Events, 10), "outcome": seal.Outcome}
+	if seal.Recovered {
+		ev.Detail["recovered"] = "true"
+	}
+	return ev
+}
+
+// watchRecorder ends the session when its recording fails (G2), and records
+// its termination.
+func (s *Session) watchRecorder() {
+	select {
+	case <-s.rec.Failed():
+		err := s.rec.Err()
+		s.Terminate(Termination{Cause: "recording_failed", Reason: "The session cannot be recorded any more, so it ends."})
+		ev := audit.Event{Type: audit.RecordingFailed, Outcome: audit.Failure, Actor: audit.Gateway, Reason: fmt.Sprint(err)}
+		ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+		defer cancel()
+		if err := s.Audit(ctx, ev); err != nil {
+			s.m.o.Logger.Error("audit a failed recording", "session", s.row.ID, "err", err)
+		}
+	case <-s.ctx.Done():
+		t := s.termination()
+		if t == nil {
+			return // Finish, without a termination
+		}
+		p := recording.Termination{Cause: t.Cause, Reason: t.Reason, By: t.By}
+		if err := s.rec.Event(recording.Event{Kind: recording.KindTermination, Payload: p}); err != nil {
+			s.m.o.Logger.Warn("record a termination", "session", s.row.ID, "err", err)
+		}
+	}
+}
