@@ -122,9 +122,10 @@ func DefaultChannels() Channels {
 
 // Budget bounds what a database session or grant may do; zero is unlimited.
 type Budget struct {
-	Rows       int64 `yaml:"rows" json:"rows,omitempty"`
-	Bytes      int64 `yaml:"bytes" json:"bytes,omitempty"`
-	Statements int64 `yaml:"statements" json:"statements,omitempty"`
+	Rows       int64  `yaml:"rows" json:"rows,omitempty"`
+	Bytes      int64  `yaml:"bytes" json:"bytes,omitempty"` // of rows and COPY data to the client
+	Statements int64  `yaml:"statements" json:"statements,omitempty"`
+	Per        string `yaml:"per" json:"per,omitempty"` // "session" (default), or "grant": all its sessions together
 }
 
 // Recording says how sessions under the rule are recorded.
