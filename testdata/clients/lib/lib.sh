@@ -49,7 +49,7 @@ until_open() {
 
 # background COMMAND...: ends with the case.
 background() {
-	"$@" &
+	"$@" <&0 & # bash gives background commands /dev/null otherwise
 	background_pids="${background_pids:-} $!"
 	trap 'for p in $background_pids; do kill "$p" 2>/dev/null || true; done' EXIT
 }

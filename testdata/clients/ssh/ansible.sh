@@ -18,11 +18,15 @@ cat >play.yml <<'P'
     - copy: {content: "from ansible\n", dest: "{{ ansible_env.HOME }}/ansible.txt", mode: "0640"}
     - command: cat ansible.txt
       register: out
-    - assert: {that: [out.stdout == "from ansible", ansible_user_id == "deploy"]}
+    - assert:
+        that:
+          - out.stdout == "from ansible"
+          - ansible_user_id == "deploy"
     - fetch: {src: "{{ ansible_env.HOME }}/ansible.txt", dest: "fetched/{{ inventory_hostname }}", flat: true}
     - script: script.sh one
       register: s
-    - assert: {that: [s.stdout_lines[0] == "script one"]}
+    - assert:
+        that: s.stdout_lines[0] == "script one"
 P
 printf '#!/bin/sh\necho "script $1"\n' >script.sh
 for pipelining in True False; do

@@ -25,8 +25,8 @@ sys.stdin.read()
 P
 # The installer arrives on stdin of `bash`, with no terminal; it stays open.
 mkfifo in
-background $SSH -T -o ConnectTimeout=15 web01 bash <in >log
-exec 4>in
+exec 4<>in
+background $SSH -T -o ConnectTimeout=15 web01 bash <in >log 4>&-
 { echo "cat >\$HOME/.vscode-test.py <<'EOT'"; cat server.py; echo EOT; echo 'exec /usr/bin/python3 $HOME/.vscode-test.py'; } >&4
 for _ in $(seq 200); do grep -q socket== log && break; sleep 0.05; done
 remote=$(sed -n 's/.*listeningOn==\([0-9]*\)==.*/\1/p' log)
