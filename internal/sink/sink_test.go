@@ -1,0 +1,408 @@
+package sink
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/webhook"
+)
+
+// memory is a log in memory: what Store says, and nothing of what SQL does.
+type memory struct {
+	mu      sync.Mutex
+	events  []audit.Event
+	cursors map[string]int64
+	signed  audit.Checkpoint
+	wake    chan struct{}
+}
+
+func newMemory(n int) *memory {
+	m := &memory{cursors: map[string]int64{}, wake: make(chan struct{})}
+	m.add(n)
+	return m
+}
+
+func (m *memory) add(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for range n {
+		seq := int64(len(m.events))
+		m.events = append(m.events, audit.Event{Seq: seq, ID: fmt.Sprintf("E%d", seq), Time: time.Unix(1700000000+seq, 0).UTC(),
+			Type: audit.RequestFiled, Outcome: audit.Success, Actor: audit.Actor{Name: "alice", Source: "192.0.2.1", Via: "ssh"}, Request: "R1"})
+	}
+	m.signed = audit.Checkpoint{Size: int64(len(m.events)), Note: "signed\n", Time: time.Unix(1700000000, 0)}
+	close(m.wake)
+	m.wake = make(chan struct{})
+}
+
+func (m *memory) Events(_ context.Context, after int64, limit int) ([]audit.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rest := m.events[after+1:]
+	return rest[:min(limit, len(rest))], nil
+}
+
+func (m *memory) LastSeq(context.Context) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return int64(len(m.events)) - 1, nil
+}
+
+func (m *memory) WaitEvents(ctx context.Context, after int64) error {
+	m.mu.Lock()
+	wake, have := m.wake, int64(len(m.events))-1 > after
+	m.mu.Unlock()
+	if have {
+		return nil
+	}
+	select {
+	case <-wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *memory) Cursor(_ context.Context, name string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, ok := m.cursors[name]; ok {
+		return c, nil
+	}
+	return -1, nil
+}
+
+func (m *memory) SaveCursor(_ context.Context, name string, seq int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cursors[name] = seq
+	return nil
+}
+
+func (m *memory) LastCheckpoint(context.Context) (audit.Checkpoint, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.signed, nil
+}
+
+// flaky fails its first sends, after it has taken them: the worst receiver.
+type flaky struct {
+	mu    sync.Mutex
+	fails int
+	got   []Message
+}
+
+func (f *flaky) Name() string { return "flaky" }
+func (f *flaky) Close() error { return nil }
+func (f *flaky) Send(_ context.Context, batch []Message) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, batch...)
+	if f.fails--; f.fails >= 0 {
+		return errors.New("down")
+	}
+	return nil
+}
+
+// runUntil runs the sinks until done says so, within ten seconds.
+func runUntil(t *testing.T, m *memory, done func() bool, sinks ...Sink) {
+	t.Helper()
+	r, err := New(Options{Store: m, Sinks: sinks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Run(ctx) }()
+	for !done() && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if ctx.Err() != nil {
+		t.Error("the sink did not get everything in time")
+	}
+	cancel()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAtLeastOnceInOrder(t *testing.T) {
+	m, f := newMemory(450), &flaky{fails: 1}
+	runUntil(t, m, func() bool { c, _ := m.Cursor(context.Background(), "sink:flaky"); return c == 449 }, f)
+	seen, next := map[string]bool{}, int64(0)
+	for _, msg := range f.got {
+		if msg.Type == Checkpoint || seen[msg.ID] {
+			continue
+		}
+		seen[msg.ID] = true
+		if msg.Seq != next {
+			t.Fatalf("got event %d, want %d", msg.Seq, next)
+		}
+		next++
+	}
+	if next != 450 || len(f.got) < 650 {
+		t.Errorf("%d events and %d messages: the failed batch should have come twice", next, len(f.got))
+	}
+	// a new runner goes on where the cursor is
+	m.add(1)
+	f.got = nil
+	runUntil(t, m, func() bool { c, _ := m.Cursor(context.Background(), "sink:flaky"); return c == 450 }, f)
+	if f.got[0].ID != "E450" {
+		t.Errorf("after a restart: got %q first", f.got[0].ID)
+	}
+}
+
+func TestFileHasEventsAndCheckpoint(t *testing.T) {
+	m, path := newMemory(3), filepath.Join(t.TempDir(), "audit.jsonl")
+	lines := func() []string {
+		b, _ := os.ReadFile(path)
+		return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	}
+	runUntil(t, m, func() bool { return len(lines()) == 4 }, NewFile("file", path))
+	var e audit.Event
+	if err := json.Unmarshal([]byte(lines()[2]), &e); err != nil || e.Seq != 2 {
+		t.Errorf("line 3: %v, seq %d", err, e.Seq)
+	}
+	if !strings.Contains(lines()[3], `"checkpoint":"signed\n"`) {
+		t.Errorf("no checkpoint: %q", lines()[3])
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+}
+
+func TestHookIsSigned(t *testing.T) {
+	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	var mu sync.Mutex
+	var got []map[string]any
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sec, _ := strconv.ParseInt(r.Header.Get("webhook-timestamp"), 10, 64)
+		want, _ := webhook.Sign(secret, r.Header.Get("webhook-id"), time.Unix(sec, 0), body)
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Header.Get("webhook-signature") != want {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		var part []map[string]any
+		if json.Unmarshal(body, &part) == nil {
+			got = append(got, part...)
+		}
+	}))
+	defer srv.Close()
+	c := webhook.NewClient(webhook.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	hook := NewHook("siem", srv.URL, func() (string, error) { return secret, nil }, c)
+	runUntil(t, newMemory(5), func() bool { mu.Lock(); defer mu.Unlock(); return len(got) >= 6 }, hook)
+}
+
+// TestEveryEventTypeHasAnOCSFClass reads the constants from the source: a
+// type that is added without a class fails here.
+func TestEveryEventTypeHasAnOCSFClass(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "../audit/event.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	ast.Inspect(f, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if id, ok := spec.Type.(*ast.Ident); !ok || id.Name != "Type" || len(spec.Values) == 0 {
+			return true
+		}
+		lit, ok := spec.Values[0].(*ast.BasicLit)
+		if !ok {
+			return true
+		}
+		name, err := strconv.Unquote(lit.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if _, ok := classes[audit.Type(name)]; !ok {
+			t.Errorf("%s has no OCSF class", name)
+		}
+		return true
+	})
+	if n < 50 {
+		t.Fatalf("only %d types found: this test looks in the wrong place", n)
+	}
+}
+
+// required attributes of the classes that are used, from schema.ocsf.io 1.8.0.
+var required = map[int][]string{
+	3001: {"user"}, 3002: {"user"}, 3003: {"user"}, 3004: {"entity"}, 3005: {"user", "privileges"}, 2004: {"finding_info"},
+	4007: {"dst_endpoint"}, 6002: {"app"}, 6003: {"api", "actor", "src_endpoint"}, 6005: {"actor", "database"},
+}
+
+func TestOCSFHasRequiredAttributes(t *testing.T) {
+	for typ := range classes {
+		for _, proto := range []string{"ssh", "postgres"} {
+			e := audit.Event{Seq: 1, ID: "E1", Time: time.Unix(1700000000, 0), Type: typ, Outcome: audit.Denied, Target: "orders",
+				Reason: "why", Detail: map[string]string{"protocol": proto}}
+			o := OCSF(e, "1.0")
+			uid, ok := o["class_uid"].(int)
+			if !ok || o["type_uid"] != uid*100+o["activity_id"].(int) {
+				t.Errorf("%s: type_uid %v", typ, o["type_uid"])
+			}
+			for _, a := range append([]string{"metadata", "time", "severity_id", "category_uid", "activity_id"}, required[uid]...) {
+				if o[a] == nil {
+					t.Errorf("%s (class %d): %s is missing", typ, uid, a)
+				}
+			}
+			if o["unmapped"] == nil || o["time"] != int64(1700000000000) || o["status_id"] != 2 {
+				t.Errorf("%s: got %v", typ, o)
+			}
+		}
+	}
+}
+
+// TestSyslogToRsyslog sends to Debian's rsyslog over TLS, and reads what it
+// wrote.
+func TestSyslogToRsyslog(t *testing.T) {
+	dir := t.TempDir()
+	roots := certificate(t, dir)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	ln.Close()
+	out := filepath.Join(dir, "out.log")
+	conf := fmt.Sprintf(`global(workDirectory=%[1]q maxMessageSize="64k" DefaultNetstreamDriver="ossl"
+  DefaultNetstreamDriverCAFile="%[1]s/cert.pem" DefaultNetstreamDriverCertFile="%[1]s/cert.pem" DefaultNetstreamDriverKeyFile="%[1]s/key.pem")
+module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+template(name="all" type="string" string="%%pri%% %%protocol-version%% %%app-name%% %%msgid%% %%structured-data%% %%msg%%\n")
+input(type="imtcp" port=%[2]q address="127.0.0.1")
+action(type="omfile" file=%[3]q template="all")
+`, dir, port, out)
+	if err := os.WriteFile(filepath.Join(dir, "rsyslog.conf"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command("/usr/sbin/rsyslogd", "-n", "-f", filepath.Join(dir, "rsyslog.conf"), "-i", filepath.Join(dir, "pid"))
+	var log strings.Builder
+	daemon.Stdout, daemon.Stderr = &log, &log
+	if err := daemon.Start(); err != nil {
+		t.Fatalf("start rsyslogd (Debian package rsyslog): %v", err)
+	}
+	defer func() { daemon.Process.Kill(); daemon.Wait() }()
+
+	lines := func() (all []string) {
+		f, err := os.Open(out)
+		if err != nil {
+			return nil
+		}
+		defer f.Close()
+		for s := bufio.NewScanner(f); s.Scan(); {
+			all = append(all, s.Text())
+		}
+		return all
+	}
+	sink := NewSyslog("syslog", addr, &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	runUntil(t, newMemory(20), func() bool { return len(lines()) >= 21 }, sink)
+	got := lines()
+	if len(got) == 0 {
+		t.Fatalf("rsyslog wrote nothing: %s", log.String())
+	}
+	want := `110 1 jit-gateway request.filed [jit@32473 seq="0" id="E0"] `
+	if !strings.HasPrefix(got[0], want) {
+		t.Errorf("got  %s\nwant %s…", got[0], want)
+	}
+	var e audit.Event
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(got[0], want)), &e); err != nil || e.Request != "R1" {
+		t.Errorf("the message is not the event: %v, %q", err, got[0])
+	}
+}
+
+// TestSyslogRefusesAStranger: a receiver that is not the configured one gets
+// nothing.
+func TestSyslogRefusesAStranger(t *testing.T) {
+	dir := t.TempDir()
+	certificate(t, dir)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	got := make(chan int, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		n, _ := io.Copy(io.Discard, c)
+		got <- int(n)
+	}()
+	s := NewSyslog("syslog", ln.Addr().String(), &tls.Config{ServerName: "localhost"})
+	if err := s.Send(t.Context(), []Message{{JSON: []byte("{}")}}); err == nil {
+		t.Error("an unverified receiver was accepted")
+	}
+	if n := <-got; n != 0 {
+		t.Errorf("it got %d bytes", n)
+	}
+}
+
+// certificate writes a self-signed one for localhost.
+func certificate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for name, b := range map[string][]byte{"cert.pem": certPEM, "key.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k})} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	return pool
+}
