@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"io"
+	"sync"
+)
+
+// Sizes of pooled buffers, each four times the one before: an idle session
+// holds the smallest, a bulk transfer the largest, and the step between costs
+// a transfer three short reads.
+const (
+	size0 = 1 << 10
+	size1 = 4 << 10
+	size2 = 16 << 10
+	size3 = 64 << 10
+	size4 = 256 << 10
+)
+
+var sizes = [...]int{size0, size1, size2, size3, size4}
+
+// MaxBuffer is the largest pooled buffer.
+const MaxBuffer = size4
+
+// The pools hold pointers to arrays, so that giving back allocates nothing.
+var pools = [...]sync.Pool{
+	{New: func() any { return new([size0]byte) }},
+	{New: func() any { return new([size1]byte) }},
+	{New: func() any { return new([size2]byte) }},
+	{New: func() any { return new([size3]byte) }},
+	{New: func() any { return new([size4]byte) }},
+}
+
+// GetBuffer returns a pooled buffer of at least n bytes, whose length is the
+// nearest of 1, 4, 16, 64 and 256 KiB; 256 KiB is the most there is.
+func GetBuffer(n int) []byte {
+	for i, size := range sizes {
+		if n <= size || i == len(sizes)-1 {
+			return get(i)
+		}
+	}
+	panic("unreachable")
+}
+
+func get(class int) []byte {
+	switch b := pools[class].Get().(type) {
+	case *[size0]byte:
+		return b[:]
+	case *[size1]byte:
+		return b[:]
+	case *[size2]byte:
+		return b[:]
+	case *[size3]byte:
+		return b[:]
+	case *[size4]byte:
+		return b[:]
+	}
+	panic("unreachable")
+}
+
+// PutBuffer returns a buffer of GetBuffer, however it was sliced from its
+// start, to the pool. The caller MUST NOT use it afterwards.
+func PutBuffer(b []byte) {
+	switch cap(b) {
+	case size0:
+		pools[0].Put((*[size0]byte)(b[:size0]))
+	case size1:
+		pools[1].Put((*[size1]byte)(b[:size1]))
+	case size2:
+		pools[2].Put((*[size2]byte)(b[:size2]))
+	case size3:
+		pools[3].Put((*[size3]byte)(b[:size3]))
+	case size4:
+		pools[4].Put((*[size4]byte)(b[:size4]))
+	}
+}
+
+// sizer picks the next buffer from how the last ones were filled.
+type sizer struct {
+	class int
+	small int // short reads in a row
+}
+
+// next is told that n bytes filled a buffer of the class, and reports whether
+// another class fits better.
+func (s *sizer) next(n int) (changed bool) {
+	switch {
+	case n == sizes[s.class]:
+		s.small = 0
+		if s.class < len(sizes)-1 {
+			s.class++
+			return true
+		}
+	case s.class > 0 && n <= sizes[s.class-1]:
+		if s.small++; s.small >= 4 { // one pause does not end a bulk transfer
+			s.small = 0
+			s.class--
+			return true
+		}
+	default:
+		s.small = 0
+	}
+	return false
+}
+
+// Copy moves bytes from src to dst until src ends, through a pooled buffer
+// that grows from 1 KiB to 256 KiB while reads fill it. tap, if not nil, sees
+// every chunk before it is written (G2: record, then forward); its error ends
+// the copy. io.EOF is not an error. It neither closes nor half-closes.
+func Copy(dst io.Writer, src io.Reader, tap func([]byte) error) (written int64, err error) {
+	var s sizer
+	buf := get(s.class)
+	defer func() { PutBuffer(buf) }()
+	for {
+		n, readErr := src.Read(buf)
+		if n > 0 {
+			if tap != nil {
+				if err := tap(buf[:n]); err != nil {
+					return written, err
+				}
+			}
+			w, err := dst.Write(buf[:n])
+			written += int64(w)
+			if err != nil {
+				return written, err
+			}
+			if s.next(n) {
+				PutBuffer(buf)
+				buf = get(s.class)
+			}
+		}
+		if readErr == io.EOF {
+			return written, nil
+		}
+		if readErr != nil {
+			return written, readErr
+		}
+	}
+}
