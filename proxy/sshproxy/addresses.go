@@ -1,0 +1,158 @@
+package sshproxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"jit-gateway/internal/inventory"
+)
+
+// addresses knows where targets are, so that a forward or a login that has
+// one's address is recognised whatever name it uses.
+type addresses struct {
+	inv    inventory.Inventory
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	mu     sync.Mutex
+	hosts  map[string][]netip.Addr // of targets that are configured by name
+}
+
+const (
+	refreshAddresses = time.Minute
+	lookupTime       = 2 * time.Second
+)
+
+func newAddresses(inv inventory.Inventory) *addresses {
+	return &addresses{inv: inv, hosts: map[string][]netip.Addr{}, lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookupTime)
+		defer cancel()
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}}
+}
+
+// run keeps the addresses of named targets fresh until ctx is done.
+func (a *addresses) run(ctx context.Context) {
+	t := time.NewTicker(refreshAddresses)
+	defer t.Stop()
+	for {
+		for _, target := range a.inv.Targets() {
+			host, _ := hostPort(target)
+			if _, err := netip.ParseAddr(host); err == nil || host == "" || strings.HasPrefix(host, "/") {
+				continue
+			}
+			if ips, err := a.lookup(ctx, host); err == nil {
+				a.mu.Lock()
+				a.hosts[host] = ips
+				a.mu.Unlock()
+			}
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hostPort is where a target is.
+func hostPort(t inventory.Target) (host string, port uint16) {
+	addr, def := "", uint16(22)
+	switch {
+	case t.SSH != nil:
+		addr = t.SSH.Address
+	case t.Postgres != nil:
+		addr, def = t.Postgres.Address, 5432
+	}
+	h, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return strings.Trim(addr, "[]"), def
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return h, def
+	}
+	return h, uint16(n)
+}
+
+// of returns the addresses of a target, as last seen.
+func (a *addresses) of(t inventory.Target) []netip.Addr {
+	host, _ := hostPort(t)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{ip.Unmap()}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hosts[host]
+}
+
+// source returns the target that a login comes from. Loopback is nobody's.
+func (a *addresses) source(ip netip.Addr) (inventory.Target, bool) {
+	ip = ip.Unmap()
+	if ip.IsLoopback() {
+		return inventory.Target{}, false
+	}
+	for _, t := range a.inv.Targets() {
+		for _, have := range a.of(t) {
+			if have.Unmap() == ip {
+				return t, true
+			}
+		}
+	}
+	return inventory.Target{}, false
+}
+
+// dest returns the target that a forward of a session on from would reach: by
+// name or alias, by address and port as the gateway resolves the name, or as
+// the loopback of from itself.
+func (a *addresses) dest(ctx context.Context, from inventory.Target, host string, port uint32) (inventory.Target, bool) {
+	if t, ok := a.inv.Target(inventory.Normalize(host)); ok {
+		return t, true
+	}
+	ips := []netip.Addr{}
+	name := strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	if ip, err := netip.ParseAddr(name); err == nil {
+		ips = append(ips, ip.WithZone(""))
+	} else if found, err := a.lookup(ctx, name); err == nil {
+		ips = found
+	}
+	local := strings.EqualFold(name, "localhost") || strings.HasSuffix(strings.ToLower(name), ".localhost")
+	for i, ip := range ips {
+		ips[i] = ip.Unmap()
+		local = local || ips[i].IsLoopback() || ips[i].IsUnspecified()
+	}
+	_, fromPort := hostPort(from)
+	for _, t := range a.inv.Targets() {
+		_, p := hostPort(t)
+		if uint32(p) != port {
+			continue
+		}
+		have := a.of(t)
+		for _, ip := range ips {
+			for _, h := range have {
+				if h.Unmap() == ip {
+					return t, true
+				}
+			}
+		}
+		// The far end's own loopback: its sshd, or a database beside it.
+		if local && (t.Name == from.Name && p == fromPort || sharesAddress(have, a.of(from))) {
+			return t, true
+		}
+	}
+	return inventory.Target{}, false
+}
+
+func sharesAddress(a, b []netip.Addr) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Unmap() == y.Unmap() {
+				return true
+			}
+		}
+	}
+	return false
+}

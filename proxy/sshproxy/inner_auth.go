@@ -1,0 +1,119 @@
+package sshproxy
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/approval"
+	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/inventory"
+)
+
+// innerAuth is steps 4 and 5 inside an inner handshake: find a live grant, or
+// hold the conversation. The inner user name is the login on the target.
+type innerAuth struct {
+	s       *Server
+	ctx     context.Context
+	p       *peer
+	target  inventory.Target
+	pause   func() // stops the login timer while people are asked
+	resume  func()
+	conn    ssh.ServerPreAuthConn
+	refused bool // a refusal was told: later attempts fail silently
+}
+
+func (a *innerAuth) configure(c *ssh.ServerConfig) {
+	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) {
+		a.conn = conn
+		a.s.ids.seen(conn.SessionID())
+	}
+	c.PublicKeyCallback = a.offered
+	c.VerifiedPublicKeyCallback = a.verified
+	if a.p.stdio {
+		c.NoClientAuth = true
+		c.NoClientAuthCallback = a.none
+		c.KeyboardInteractiveCallback = a.interactive
+	}
+}
+
+func (a *innerAuth) input(conn ssh.ConnMetadata) approval.AdmitInput {
+	return approval.AdmitInput{Caller: a.p.id.Caller, Target: a.target.Name, Login: conn.User()}
+}
+
+// quietly admits under a live grant, or fails without a word.
+func (a *innerAuth) quietly(conn ssh.ConnMetadata) (*ssh.Permissions, error) {
+	adm, err := a.s.o.Approvals.Admit(a.ctx, a.input(conn))
+	if err != nil {
+		return nil, err
+	}
+	return permit(adm), nil
+}
+
+func permit(adm approval.Admission) *ssh.Permissions {
+	return &ssh.Permissions{ExtraData: map[any]any{admitted{}: adm}}
+}
+
+// none lets a `-J` channel of a user with a live grant pass at once. It is
+// only set for such channels.
+func (a *innerAuth) none(conn ssh.ConnMetadata) (*ssh.Permissions, error) {
+	p, err := a.quietly(conn)
+	if err != nil {
+		return nil, ssh.ErrNoAuth
+	}
+	return p, nil
+}
+
+// offered accepts the outer connection's key alone. On a `-J` channel it is
+// only good with a live grant, so that nobody touches a key for nothing; a
+// `-L` peer has to sign in any case.
+func (a *innerAuth) offered(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	if a.p.key == nil || string(key.Marshal()) != string(a.p.key.Marshal()) {
+		return nil, errors.New("not the key of the outer connection")
+	}
+	if a.p.stdio {
+		if _, err := a.quietly(conn); err != nil {
+			return nil, err
+		}
+	}
+	return &ssh.Permissions{}, nil
+}
+
+func (a *innerAuth) verified(conn ssh.ConnMetadata, _ ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	p, err := a.quietly(conn)
+	if err == nil {
+		return p, nil
+	}
+	if a.p.stdio {
+		return nil, err
+	}
+	return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{KeyboardInteractiveCallback: a.interactive}}
+}
+
+// interactive passes without prompts under a live grant, and else is the
+// in-band request.
+func (a *innerAuth) interactive(conn ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	if p, err := a.quietly(conn); err == nil {
+		return p, nil
+	}
+	if a.refused {
+		return nil, errors.New("refused already") // OpenSSH asks three times
+	}
+	a.pause()
+	defer a.resume()
+	t := &authTerminal{conn: a.conn, challenge: challenge, dots: showsBanners(string(conn.ClientVersion())), now: a.s.o.Now}
+	adm, err := a.s.o.Dialogue.Admit(a.ctx, t, a.input(conn))
+	if err == nil {
+		return permit(adm), nil
+	}
+	a.refused = true
+	var refusal *dialogue.Refusal
+	if errors.As(err, &refusal) {
+		return nil, &ssh.BannerError{Err: err, Message: t.lead() + refusal.Error() + "\n"}
+	}
+	if a.ctx.Err() == nil {
+		a.s.o.Log.Error("admit", "user", a.p.id.User.Name, "target", a.target.Name, "error", err)
+	}
+	return nil, &ssh.BannerError{Err: err, Message: t.lead() + "The gateway cannot answer now. Try again in a moment.\n"}
+}

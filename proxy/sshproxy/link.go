@@ -1,0 +1,273 @@
+package sshproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/approval"
+	"jit-gateway/approval/policy"
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/display"
+	"jit-gateway/proxy"
+	"jit-gateway/recording"
+	"jit-gateway/session"
+)
+
+// Limits of one inner connection.
+const (
+	maxSessions = 64  // session channels; sshd allows 10
+	maxForwards = 512 // forwarded connections at once
+)
+
+// endStatus is the exit status of what the gateway ends: ssh's own for a
+// connection that failed, which automation knows how to read.
+const endStatus = 255
+
+// A link is an inner connection being relayed: steps 9 to 11.
+type link struct {
+	s    *Server
+	p    *peer
+	sess *session.Session
+	rec  *recording.Writer
+	rule policy.Rule
+	may  policy.Channels
+	down *ssh.ServerConn
+	up   *upstream
+
+	ctx      context.Context // the session's
+	next     atomic.Uint32   // channel numbers of the recording
+	sessions atomic.Int32
+	forwards atomic.Int32
+	noMore   atomic.Bool // the client asked for no more sessions
+	ending   atomic.Bool // the gateway ends the session: channels leave the last words to it
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	adm    approval.Admission
+	live   map[*sessionChannel]struct{}
+	remote map[string]struct{} // listeners asked for with -R
+}
+
+func newLink(s *Server, p *peer, sess *session.Session, adm approval.Admission, down *ssh.ServerConn, up *upstream) *link {
+	rule := adm.Rule()
+	return &link{s: s, p: p, sess: sess, rec: sess.Recorder(), rule: rule, may: rule.SSH(), down: down, up: up, adm: adm,
+		ctx: sess.Context(), live: map[*sessionChannel]struct{}{}, remote: map[string]struct{}{}}
+}
+
+// run relays until the user leaves, the target does, or the session ends.
+func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) session.Outcome {
+	left, lost := make(chan struct{}), make(chan struct{})
+	l.guard("ssh client channels", func() { l.eachChannel(chans, l.fromClient) })
+	l.guard("ssh target channels", func() { l.eachChannel(l.up.chans, l.fromTarget) })
+	l.guard("ssh client requests", func() { l.clientGlobals(reqs) })
+	l.guard("ssh target requests", func() { l.targetGlobals() })
+	l.guard("ssh wait", func() { l.down.Wait(); close(left) })
+	l.guard("ssh wait", func() { l.up.Wait(); close(lost) })
+	watch, stop := context.WithCancel(l.ctx)
+	l.guard("ssh keepalive", func() { l.keepalive(watch) })
+	l.guard("ssh warnings", func() { l.warn(watch) })
+
+	outcome := session.Outcome{Cause: "logout"}
+	select {
+	case <-left:
+	case <-lost:
+		outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
+		select {
+		case <-left: // both went at once: the user left
+			outcome = session.Outcome{Cause: "logout"}
+		case <-l.ctx.Done():
+			l.end(context.Cause(l.ctx), left)
+		case <-time.After(20 * time.Millisecond):
+			l.end(fmt.Errorf("the connection to %s was lost", display.Line(l.adm.Target().Name, 64)), left)
+		}
+	case <-l.ctx.Done():
+		l.end(context.Cause(l.ctx), left)
+	}
+	stop()
+	l.up.Close()
+	l.down.Close()
+	l.wg.Wait()
+	return outcome
+}
+
+// guard runs fn in a goroutine that run waits for; its panic ends this
+// session and nothing else.
+func (l *link) guard(name string, fn func()) {
+	l.wg.Go(func() {
+		if err := proxy.Contain(l.s.o.Log, nil, name, func() error { fn(); return nil }); err != nil {
+			l.sess.Terminate(session.Termination{Cause: "internal_error", Reason: "An internal error ended the session.", At: l.s.o.Now()})
+		}
+	})
+}
+
+func (l *link) eachChannel(chans <-chan ssh.NewChannel, serve func(ssh.NewChannel)) {
+	for nc := range chans {
+		l.guard("ssh channel", func() { serve(nc) })
+	}
+}
+
+// fromClient is a channel that the user opens.
+func (l *link) fromClient(nc ssh.NewChannel) {
+	typ := nc.ChannelType()
+	if err := l.recheck(); err != nil {
+		l.reject(nc, typ, err.Error())
+		return
+	}
+	switch typ {
+	case "session":
+		l.session(nc)
+	case "direct-tcpip":
+		l.localForward(nc)
+	case "direct-streamlocal@openssh.com":
+		l.localSocket(nc)
+	default:
+		l.reject(nc, typ, "that kind of channel is not known here")
+	}
+}
+
+// fromTarget is a channel that the target opens: what the user asked for
+// with -R or -A, and nothing else.
+func (l *link) fromTarget(nc ssh.NewChannel) {
+	typ := nc.ChannelType()
+	switch typ {
+	case "forwarded-tcpip":
+		l.remoteForward(nc)
+	case "forwarded-streamlocal@openssh.com":
+		l.remoteSocket(nc)
+	case "auth-agent@openssh.com":
+		l.agent(nc)
+	default:
+		l.reject(nc, typ, "the target asked for something that was not allowed")
+	}
+}
+
+// recheck reads user, key, groups, rule and grant again.
+func (l *link) recheck() error {
+	l.mu.Lock()
+	adm := l.adm
+	l.mu.Unlock()
+	fresh, err := l.s.o.Approvals.Recheck(l.ctx, adm)
+	if err != nil {
+		return errors.New(display.Line(err.Error(), 0))
+	}
+	l.mu.Lock()
+	l.adm, l.rule = fresh, fresh.Rule()
+	l.may = l.rule.SSH()
+	l.mu.Unlock()
+	return nil
+}
+
+// allowed is what the rule allows now.
+func (l *link) allowed() policy.Channels {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.may
+}
+
+// reject refuses a channel with a sentence, and says so in the audit log.
+func (l *link) reject(nc ssh.NewChannel, what, why string) {
+	l.denied(what, why)
+	nc.Reject(ssh.Prohibited, why)
+}
+
+// denied audits a refusal.
+func (l *link) denied(what, why string) {
+	l.s.o.Metrics.channel(what, "denied")
+	if err := l.sess.Audit(context.WithoutCancel(l.ctx), chanEvent(audit.Denied, what, why)); err != nil {
+		l.s.o.Log.Error("audit a refusal", "session", l.sess.ID(), "error", err)
+	}
+}
+
+// passed audits what was allowed. Its error refuses: no log, no channel (G5).
+func (l *link) passed(what string) error {
+	l.s.o.Metrics.channel(what, "allowed")
+	return l.sess.Audit(l.ctx, chanEvent(audit.Success, what, ""))
+}
+
+// tell shows a line of the gateway's own to whoever looks at a terminal.
+func (l *link) tell(text string) {
+	l.mu.Lock()
+	var ttys []*sessionChannel
+	for c := range l.live {
+		if c.interactive() {
+			ttys = append(ttys, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range ttys {
+		if l.rec.Event(recording.Event{Channel: c.id, Payload: recording.Notice{Text: text}}) == nil {
+			c.say(text, sayTime)
+		}
+	}
+}
+
+func (l *link) warn(ctx context.Context) {
+	for {
+		select {
+		case w, ok := <-l.sess.Warnings():
+			if !ok {
+				return
+			}
+			l.tell(w.Text)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// keepalive asks both sides whether they live.
+func (l *link) keepalive(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, leg := range []struct {
+		conn  ssh.Conn
+		close func() error
+	}{{l.down, l.down.Close}, {l.up, l.up.Close}} {
+		wg.Go(func() {
+			t := time.NewTicker(l.s.o.Keepalive)
+			defer t.Stop()
+			for {
+				select {
+				case <-t.C:
+				case <-ctx.Done():
+					return
+				}
+				dead := time.AfterFunc(3*l.s.o.Keepalive, func() { leg.close() })
+				_, _, err := leg.conn.SendRequest("keepalive@openssh.com", true, nil)
+				dead.Stop()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// clientGlobals answers requests that belong to no channel.
+func (l *link) clientGlobals(reqs <-chan *ssh.Request) {
+	for r := range reqs {
+		switch r.Type {
+		case "tcpip-forward", "cancel-tcpip-forward":
+			l.remoteListen(r)
+		case "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com":
+			l.remoteListenSocket(r)
+		case "no-more-sessions@openssh.com":
+			l.noMore.Store(true)
+			r.Reply(true, nil)
+		default: // a keepalive is content with any answer
+			r.Reply(false, nil)
+		}
+	}
+}
+
+func (l *link) targetGlobals() {
+	for r := range l.up.reqs {
+		r.Reply(false, nil)
+	}
+}

@@ -1,0 +1,284 @@
+package sshproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/approval"
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/display"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/inventory"
+	"jit-gateway/proxy"
+)
+
+// Limits of one outer connection.
+const (
+	maxOuterChannels = 256
+	maxUnknownKeys   = 8 // named in the banner
+)
+
+// An outer is a user's connection to the gateway.
+type outer struct {
+	s        *Server
+	id       proxy.Identity // User is zero for a key that enrols
+	key      ssh.PublicKey
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	raw      net.Conn
+	client   string
+	channels atomic.Int32
+	wg       sync.WaitGroup
+
+	mu   sync.Mutex
+	term []dialogue.Terminal // attached prompts, the newest last
+}
+
+// ServeConn handles one connection of a user until it ends, or ctx does. It
+// closes conn.
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	source := sourceOf(conn.RemoteAddr())
+	if ip, err := netip.ParseAddr(source); err == nil && !s.o.AllowTargetSources {
+		if t, is := s.addrs.source(ip); is {
+			s.o.Metrics.login("target_source")
+			s.audit(ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: source, Via: "ssh"}, Target: t.Name,
+				Reason: "logins from targets are refused"})
+			return
+		}
+	}
+	buffered := proxy.Buffered(conn)
+	defer buffered.Close()
+	limit := time.AfterFunc(s.o.LoginTime, func() { conn.Close() })
+	defer limit.Stop()
+
+	h, init, err := hello(&watchedConn{Conn: buffered, gone: cancel})
+	if err != nil {
+		s.o.Metrics.login("no_ssh")
+		return
+	}
+	auth := &outerAuth{s: s, ctx: ctx, source: source}
+	config := newConfig(init)
+	auth.configure(config)
+	for _, k := range s.o.Authority.OuterSigners() {
+		config.AddHostKey(k)
+	}
+	sc, chans, reqs, err := ssh.NewServerConn(h, config)
+	if err != nil {
+		s.o.Metrics.login("failed")
+		auth.failed(err)
+		return
+	}
+	defer sc.Close()
+	forget := s.ids.add(sc.SessionID())
+	defer forget()
+	limit.Stop()
+	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: buffered, client: string(sc.ClientVersion())}
+	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
+	o.id.User, _ = sc.Permissions.ExtraData[verifiedUser{}].(identity.User)
+	o.id.Caller = approval.Caller{UserID: o.id.User.ID, KeyFingerprint: ssh.FingerprintSHA256(o.key), Source: source, Via: "ssh"}
+	s.o.Metrics.login("ok")
+	if o.id.User.ID != "" {
+		if s.audit(ctx, audit.Event{Type: audit.LoginPassed, Outcome: audit.Success, Actor: o.actor(), User: o.id.User.ID,
+			Detail: map[string]string{"fingerprint": o.id.Caller.KeyFingerprint, "client": display.Line(o.client, 100)}}) != nil {
+			return // G5: no log, no session
+		}
+	}
+	s.mu.Lock()
+	s.outers[o] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.outers, o)
+		s.mu.Unlock()
+	}()
+	o.serve(sc, chans, reqs)
+}
+
+func (o *outer) actor() audit.Actor {
+	return audit.Actor{ID: o.id.User.ID, Name: o.id.User.Name, Source: o.id.Caller.Source, Via: "ssh"}
+}
+
+// serve runs the connection's channels until it ends.
+func (o *outer) serve(sc *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
+	defer o.wg.Wait() // who starts a goroutine waits for it
+	defer o.cancel(errClientGone)
+	stop := context.AfterFunc(o.ctx, func() { sc.Close() })
+	defer stop()
+	o.wg.Go(func() { o.global(reqs) })
+	for nc := range chans {
+		if o.channels.Add(1) > maxOuterChannels {
+			o.channels.Add(-1)
+			nc.Reject(ssh.ResourceShortage, "too many channels at once")
+			continue
+		}
+		o.wg.Go(func() {
+			defer o.channels.Add(-1)
+			err := proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error { o.channel(nc); return nil })
+			if err != nil {
+				sc.Close()
+			}
+		})
+	}
+}
+
+func (o *outer) channel(nc ssh.NewChannel) {
+	if err := o.recheck(o.ctx); err != nil {
+		nc.Reject(ssh.Prohibited, err.Error())
+		return
+	}
+	switch nc.ChannelType() {
+	case "session":
+		o.command(nc)
+	case "direct-tcpip":
+		o.direct(nc)
+	default:
+		o.refuse(nc, "only sessions and connections to targets are possible here")
+	}
+}
+
+// recheck reads the user and the key again: ControlMaster keeps an outer
+// connection for days.
+func (o *outer) recheck(ctx context.Context) error {
+	if o.id.User.ID == "" {
+		return nil // a key that enrols: the command interface knows
+	}
+	u, _, err := o.s.o.Users.UserByKey(ctx, o.id.Caller.KeyFingerprint)
+	switch {
+	case err != nil || u.ID != o.id.User.ID:
+		return errors.New("this key is not registered any more")
+	case !u.Usable(o.s.o.Now()):
+		return errors.New("your account is disabled")
+	}
+	o.mu.Lock()
+	o.id.User = u
+	o.mu.Unlock()
+	return nil
+}
+
+// identity is who the connection belongs to, with the prompt that is open on
+// it, if there is one.
+func (o *outer) identity() proxy.Identity {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id := o.id
+	if n := len(o.term); n > 0 {
+		id.Terminal = o.term[n-1]
+	}
+	return id
+}
+
+// global answers requests that belong to no channel. A keepalive wants any
+// answer; everything else is refused.
+func (o *outer) global(reqs <-chan *ssh.Request) {
+	for r := range reqs {
+		if r.Type == "tcpip-forward" || strings.HasPrefix(r.Type, "streamlocal-forward") {
+			o.refused("remote forwarding", "the gateway listens for nobody")
+		}
+		r.Reply(false, nil)
+	}
+}
+
+func (o *outer) refuse(nc ssh.NewChannel, why string) {
+	o.refused(nc.ChannelType(), why)
+	nc.Reject(ssh.Prohibited, why)
+}
+
+func (o *outer) refused(what, why string) {
+	o.s.audit(o.ctx, audit.Event{Type: audit.SessionChannel, Outcome: audit.Denied, Actor: o.actor(), User: o.id.User.ID, Reason: why,
+		Detail: map[string]string{"channel": display.Line(what, 100)}})
+}
+
+// direct is step 3: a channel to a target.
+func (o *outer) direct(nc ssh.NewChannel) {
+	d, err := parseDirect(nc.ExtraData())
+	if err != nil {
+		o.refuse(nc, err.Error())
+		return
+	}
+	if o.id.User.ID == "" {
+		o.refuse(nc, "this key is not registered")
+		return
+	}
+	t, known := o.s.o.Inventory.Target(inventory.Normalize(d.Host))
+	if !known && d.Port != 22 && !d.stdio() {
+		o.refuse(nc, unknownTarget(d.Host))
+		return
+	}
+	if !known { // looks like any other until it is refused as one that is forbidden is
+		t = inventory.Target{Name: inventory.Normalize(d.Host), Kind: inventory.SSH, SSH: &inventory.SSHTarget{}}
+	}
+	if t.Kind == inventory.SSH {
+		if _, p := hostPort(t); known && d.Port != 22 && d.Port != uint32(p) {
+			o.refuse(nc, fmt.Sprintf("%s is reached by ssh only; forward port %d inside a session: ssh -L … -J %s %s", display.Line(d.Host, 64), d.Port, o.s.o.Name, display.Line(d.Host, 64)))
+			return
+		}
+		o.s.accept(o.ctx, o, nc, func(ctx context.Context, conn net.Conn) {
+			o.s.inner(ctx, &peer{outer: o, id: o.identity(), key: o.key, requested: d.Host, stdio: d.stdio()}, t, conn)
+		})
+		return
+	}
+	o.tunnel(o.ctx, nc, t)
+}
+
+// tunnel hands a channel to the handler of a database.
+func (o *outer) tunnel(ctx context.Context, nc ssh.NewChannel, t inventory.Target) {
+	var h proxy.Handler
+	if o.s.o.Tunnel != nil {
+		h = o.s.o.Tunnel(t.Kind)
+	}
+	if h == nil || !o.sees(ctx, t) {
+		o.refuse(nc, unknownTarget(t.Name))
+		return
+	}
+	o.s.accept(ctx, o, nc, func(ctx context.Context, conn net.Conn) {
+		if err := h.Serve(ctx, o.identity(), t, "", conn); err != nil {
+			o.s.o.Log.Info("tunnel ended", "user", o.id.User.Name, "target", t.Name, "error", err)
+		}
+	})
+}
+
+// sees reports whether some rule lets the user ask for the target: to all
+// others it does not exist.
+func (o *outer) sees(ctx context.Context, t inventory.Target) bool {
+	views, err := o.s.o.Approvals.Targets(ctx, o.id.Caller)
+	if err != nil {
+		return false
+	}
+	for _, v := range views {
+		if v.Target.Name == t.Name {
+			return true
+		}
+	}
+	return false
+}
+
+func unknownTarget(host string) string {
+	return fmt.Sprintf("%s: there is no such target, or no rule lets you ask for it", display.Line(host, 64))
+}
+
+// accept turns a channel into a connection and serves it.
+func (s *Server) accept(ctx context.Context, o *outer, nc ssh.NewChannel, serve func(context.Context, net.Conn)) {
+	ch, reqs, err := nc.Accept()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn := &chanConn{Channel: ch, local: o.raw.LocalAddr(), remote: o.raw.RemoteAddr()}
+	defer conn.Close()
+	o.wg.Go(func() { ssh.DiscardRequests(reqs) })
+	serve(ctx, conn)
+}

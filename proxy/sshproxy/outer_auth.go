@@ -1,0 +1,138 @@
+package sshproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/display"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/store"
+)
+
+// Keys of Permissions.ExtraData. Decisions are taken from the Permissions of
+// the authentication that succeeded, never from what a callback saw on the way
+// (CVE-2024-45337).
+type (
+	offeredKey   struct{}
+	verifiedUser struct{}
+	admitted     struct{}
+)
+
+// outerAuth is step 2: whose key is it?
+type outerAuth struct {
+	s      *Server
+	ctx    context.Context
+	source string
+
+	mu      sync.Mutex
+	unknown []string // fingerprints that nobody registered
+	name    string
+	told    bool
+	enrols  bool // the banner was shown: an unknown key may come in now, for enroll alone
+	conn    ssh.ServerPreAuthConn
+}
+
+func (a *outerAuth) configure(c *ssh.ServerConfig) {
+	c.PublicKeyCallback = a.offered
+	c.VerifiedPublicKeyCallback = a.verified
+	// Clients come here when no key was accepted: the moment to say why, and
+	// to let the same keys come again, for enrolling alone. Taking an unknown
+	// key at once would shut out everyone whose agent offers another first.
+	c.KeyboardInteractiveCallback = a.explain
+	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) {
+		a.conn = conn
+		a.s.ids.seen(conn.SessionID())
+	}
+}
+
+// offered says whether a key could log in, before its signature.
+func (a *outerAuth) offered(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	if _, isCert := key.(*ssh.Certificate); isCert {
+		return nil, errors.New("certificates are not accepted here")
+	}
+	fp := ssh.FingerprintSHA256(key)
+	_, _, err := a.s.o.Users.UserByKey(a.ctx, fp)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.name = conn.User()
+	switch {
+	case err == nil:
+		return &ssh.Permissions{}, nil
+	case !errors.Is(err, store.ErrNotFound):
+		a.s.o.Log.Error("look up key", "error", err)
+		return nil, errors.New("the gateway cannot read its users")
+	}
+	if a.enrols {
+		return &ssh.Permissions{}, nil
+	}
+	if len(a.unknown) < maxUnknownKeys {
+		a.unknown = append(a.unknown, key.Type()+" "+fp)
+	}
+	return nil, errors.New("unknown key")
+}
+
+// verified decides after the signature.
+func (a *outerAuth) verified(conn ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	p := &ssh.Permissions{ExtraData: map[any]any{offeredKey{}: key}}
+	u, _, err := a.s.o.Users.UserByKey(a.ctx, ssh.FingerprintSHA256(key))
+	switch {
+	case errors.Is(err, store.ErrNotFound) && a.enrols:
+		return p, nil
+	case err != nil:
+		return nil, errors.New("the key cannot be looked up")
+	case !u.Usable(a.s.o.Now()):
+		return nil, a.deny(u, conn, "Your account is disabled.")
+	case conn.User() != u.Name:
+		return nil, a.deny(u, conn, fmt.Sprintf("This key belongs to %s. Log in with that name: ssh %s@%s", display.Line(u.Name, 64), display.Line(u.Name, 64), a.s.o.Name))
+	}
+	p.ExtraData[verifiedUser{}] = u
+	return p, nil
+}
+
+// deny refuses a key that was verified, in words.
+func (a *outerAuth) deny(u identity.User, conn ssh.ConnMetadata, text string) error {
+	a.mu.Lock()
+	a.told = true
+	a.mu.Unlock()
+	a.s.audit(a.ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{ID: u.ID, Name: u.Name, Source: a.source, Via: "ssh"},
+		User: u.ID, Reason: text, Detail: map[string]string{"name": display.Line(conn.User(), 64)}})
+	return &ssh.BannerError{Err: errors.New("refused"), Message: text + "\n"}
+}
+
+// explain shows the banner for unknown keys. It never lets anybody in by
+// itself: a signature with one of those keys has to follow.
+func (a *outerAuth) explain(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.told {
+		return nil, errors.New("told already")
+	}
+	a.told = true
+	if len(a.unknown) == 0 {
+		return nil, &ssh.BannerError{Err: errors.New("no key"), Message: a.s.o.Name + " knows people by their SSH keys, and you offered none.\n"}
+	}
+	text := a.s.o.Name + " does not know your key:\n  " + strings.Join(a.unknown, "\n  ") + "\n" + a.s.o.Register + "\n"
+	if err := a.conn.SendAuthBanner(text); err != nil {
+		return nil, err
+	}
+	a.enrols = true
+	return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{PublicKeyCallback: a.offered}}
+}
+
+// failed writes the event of a login that came to nothing.
+func (a *outerAuth) failed(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.unknown) == 0 {
+		return // a port scan, or a client that went away
+	}
+	a.s.audit(a.ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: a.source, Via: "ssh"}, Reason: "unknown key",
+		Detail: map[string]string{"name": display.Line(a.name, 64), "keys": strings.Join(a.unknown, ", ")}})
+	a.s.o.Log.Info("login failed", "source", a.source, "error", display.Line(err.Error(), 300))
+}

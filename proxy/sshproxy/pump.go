@@ -1,0 +1,210 @@
+package sshproxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"sync"
+
+	"jit-gateway/proxy"
+	"jit-gateway/recording"
+)
+
+// taps are what sees the three streams of a channel before they go on (G2).
+type taps struct {
+	in, out, err func(p []byte) error
+	end          []func() error
+	// inFilter replaces the plain copy towards the target where requests are
+	// inspected before they go on, outFilter the one towards the client.
+	inFilter, outFilter func(dst io.Writer) io.Writer
+}
+
+func (t taps) close() error {
+	var errs []error
+	for _, f := range t.end {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// bulkAfter is how much of a stream without a terminal is kept as content;
+// the rest is recorded as size and SHA-256 (guarantee G2 names the figure).
+const bulkAfter = 64 << 20
+
+// bulkEvery is how often a long bulk stream is told of, so that a crash loses
+// the digest of no more than that.
+const bulkEvery = 256 << 20
+
+// A keeper records one stream: content first, then size and hash.
+type keeper struct {
+	content  func(p []byte) error
+	bulk     func(recording.Bulk) error
+	keep     int64 // bytes of content, negative: all
+	why      string
+	stream   byte
+	seen     int64
+	sum      hash.Hash
+	bulked   int64
+	reported int64
+}
+
+func (k *keeper) take(p []byte) error {
+	if k.keep < 0 || k.seen+int64(len(p)) <= k.keep {
+		k.seen += int64(len(p))
+		return k.content(p)
+	}
+	if rest := k.keep - k.seen; rest > 0 {
+		k.seen += rest
+		if err := k.content(p[:rest]); err != nil {
+			return err
+		}
+		p = p[rest:]
+	}
+	if k.sum == nil {
+		k.sum = sha256.New()
+	}
+	k.sum.Write(p)
+	k.bulked += int64(len(p))
+	if k.bulked-k.reported >= bulkEvery {
+		k.reported = k.bulked
+		return k.bulk(k.event())
+	}
+	return nil
+}
+
+func (k *keeper) event() recording.Bulk {
+	return recording.Bulk{Stream: k.stream, Bytes: k.bulked, SHA256: hex.EncodeToString(k.sum.Sum(nil)), Why: k.why}
+}
+
+func (k *keeper) close() error {
+	if k.bulked == k.reported {
+		return nil
+	}
+	return k.bulk(k.event())
+}
+
+// keepers of a channel's three streams; keep is the content of each.
+func (c *sessionChannel) keepers(keep int64, why string) (in, out, err *keeper) {
+	rec := c.l.rec
+	if c.l.rule.Recording.Content {
+		keep = -1
+	}
+	bulk := func(b recording.Bulk) error { return c.record(b) }
+	in = &keeper{keep: keep, why: why, bulk: bulk, stream: 0, content: func(p []byte) error { return rec.Input(c.id, p) }}
+	out = &keeper{keep: keep, why: why, bulk: bulk, stream: 1, content: func(p []byte) error { return rec.Output(c.id, 1, p) }}
+	err = &keeper{keep: keep, why: why, bulk: bulk, stream: 2, content: func(p []byte) error { return rec.Output(c.id, 2, p) }}
+	return in, out, err
+}
+
+// contentTaps record everything that passes; what is typed at a terminal only
+// where the rule says so, since its echo is in the output.
+func contentTaps(c *sessionChannel) taps {
+	in, out, err := c.keepers(bulkAfter, "beyond the first 64 MiB")
+	t := taps{in: in.take, out: out.take, err: err.take, end: []func() error{in.close, out.close, err.close}}
+	if c.pty {
+		out.keep = -1
+		if !c.l.rule.Recording.Input && !c.l.rule.Recording.Strict {
+			t.in = func([]byte) error { return nil }
+		}
+	}
+	return t
+}
+
+// execTaps know the commands that carry files.
+func execTaps(c *sessionChannel, cmd string) taps {
+	if sc, ok := parseSCP(cmd); ok && !c.pty {
+		return scpTaps(c, sc)
+	}
+	if isRsync(cmd) && !c.pty {
+		in, out, err := c.keepers(0, "rsync")
+		err.keep = bulkAfter
+		return taps{in: in.take, out: out.take, err: err.take, end: []func() error{in.close, out.close, err.close}}
+	}
+	return contentTaps(c)
+}
+
+// pump runs one direction of the channel.
+func (c *sessionChannel) pump(tap func([]byte) error, copy func(func([]byte) error) error) {
+	if err := copy(tap); err != nil {
+		var tapErr *tapError
+		if errors.As(err, &tapErr) {
+			c.fail(tapErr.err)
+		}
+	}
+}
+
+// A tapError is one of the recorder or of a parser, not of a connection.
+type tapError struct{ err error }
+
+func (e *tapError) Error() string { return e.err.Error() }
+
+func (c *sessionChannel) copyIn(tap func([]byte) error) error {
+	var dst io.Writer = c.up
+	if c.taps.inFilter != nil {
+		dst = c.taps.inFilter(dst)
+	}
+	_, err := proxy.Copy(dst, c.down, func(p []byte) error {
+		c.l.sess.Count(int64(len(p)), 0)
+		c.addIn(len(p))
+		return wrapTap(tap(p))
+	})
+	if err == nil {
+		c.up.CloseWrite()
+	}
+	return err
+}
+
+func (c *sessionChannel) copyOut(tap func([]byte) error) error {
+	var dst io.Writer = c.down
+	if c.taps.outFilter != nil {
+		dst = c.taps.outFilter(dst)
+	}
+	_, err := proxy.Copy(dst, c.up, c.outward(tap))
+	return err
+}
+
+func (c *sessionChannel) copyErr(tap func([]byte) error) error {
+	_, err := proxy.Copy(c.stderr(), c.up.Stderr(), c.outward(tap))
+	return err
+}
+
+func (c *sessionChannel) outward(tap func([]byte) error) func([]byte) error {
+	return func(p []byte) error {
+		c.l.sess.Count(0, int64(len(p)))
+		c.addOut(len(p))
+		return wrapTap(tap(p))
+	}
+}
+
+func wrapTap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &tapError{err}
+}
+
+func (c *sessionChannel) addIn(n int) {
+	c.mu.Lock()
+	c.in += int64(n)
+	c.mu.Unlock()
+}
+
+func (c *sessionChannel) addOut(n int) {
+	c.mu.Lock()
+	c.to += int64(n)
+	c.mu.Unlock()
+}
+
+// A lockedWriter is a writer that several goroutines share.
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(p)
+}
