@@ -1,0 +1,410 @@
+package recording
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+)
+
+// A Reader reads one recording: sealed, crashed or live. It needs memory for
+// one chunk, whatever the size. Use it from one goroutine at a time.
+type Reader struct {
+	*container
+	closer   io.Closer
+	segments []segment // the last one may lack a trailer, see open
+	open     bool
+	seal     Seal
+	sealed   bool
+	wraps    [][]byte
+	id       age.Identity // of the recording's own key, once unlocked
+	damage   []Damage     // found while opening
+}
+
+// OpenFile opens a recording by its path.
+func OpenFile(path string) (*Reader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the recording: %w", err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open the recording: %w", err)
+	}
+	r, err := NewReader(f, st.Size())
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open the recording %q: %w", path, err)
+	}
+	r.closer = f
+	return r, nil
+}
+
+// NewReader reads a recording of that size from r. The footer gives random
+// access at once; without one the file is scanned.
+func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
+	c, err := openContainer(r, size)
+	if err != nil {
+		return nil, err
+	}
+	rd := &Reader{container: c}
+	if rd.fromFooter() == nil {
+		return rd, nil
+	}
+	l, err := c.scan(false)
+	if err != nil {
+		return nil, err
+	}
+	rd.segments, rd.seal, rd.sealed, rd.wraps, rd.damage = l.segments, l.seal, l.sealed, l.wraps, l.damage
+	if l.open != nil {
+		l.open.length = l.end - l.open.offset
+		rd.segments, rd.open = append(rd.segments, *l.open), true
+	}
+	return rd, nil
+}
+
+func (r *Reader) fromFooter() error {
+	off := r.size - int64(headSize+endSize)
+	if off < r.body {
+		return errTruncated
+	}
+	h, block, err := readBlock(r.r, off, r.size, r.seed, nil)
+	if err != nil {
+		return err
+	}
+	if h.typ != blockEnd {
+		return errNotBlock
+	}
+	s, segs, footer, err := r.footer(block[headSize:])
+	if err != nil {
+		return err
+	}
+	s.Size = r.size
+	r.seal, r.segments, r.sealed = s, segs, true
+	// Wraps are in front of the first segment, and behind the footer.
+	front := footer
+	if len(segs) > 0 {
+		front = segs[0].offset
+	}
+	wraps := func(_ int64, h head, block []byte) error {
+		if h.typ == blockWraps {
+			r.wraps = append(r.wraps, bytes.Clone(block[headSize:]))
+		}
+		return nil
+	}
+	ignore := func(int64, int64, error) error { return nil }
+	if !r.header.Encrypted() {
+		return nil
+	}
+	if err := r.walk(r.body, front, true, wraps, ignore); err != nil {
+		return err
+	}
+	return r.walk(footer, r.size, true, wraps, ignore)
+}
+
+// Close closes the file.
+func (r *Reader) Close() error {
+	if r.closer == nil {
+		return nil
+	}
+	return r.closer.Close()
+}
+
+// Header returns the header.
+func (r *Reader) Header() Header { return r.header }
+
+// Sealed returns the seal, and whether there is one.
+func (r *Reader) Sealed() (Seal, bool) { return r.seal, r.sealed }
+
+// Duration is the time of the last event.
+func (r *Reader) Duration() time.Duration {
+	if n := len(r.segments); n > 0 {
+		return r.segments[n-1].to
+	}
+	return 0
+}
+
+// Segments lists the closed segments.
+func (r *Reader) Segments() []SegmentInfo {
+	var out []SegmentInfo
+	for i, s := range r.segments {
+		if i < len(r.segments)-1 || !r.open {
+			out = append(out, s.info(r.header.Session, i))
+		}
+	}
+	return out
+}
+
+// ErrLocked: the recording is encrypted and Unlock was not called.
+var ErrLocked = errors.New("the recording is encrypted")
+
+func (r *Reader) locked() error {
+	if !r.header.Encrypted() || r.id != nil {
+		return nil
+	}
+	return fmt.Errorf("%w; to read it takes the identity of one of its recipients: %s", ErrLocked, strings.Join(r.header.Encryption.Recipients, ", "))
+}
+
+// Unlock opens an encrypted recording with an age identity or ssh key of one
+// of its recipients. It does nothing for one that is not encrypted.
+func (r *Reader) Unlock(ids ...age.Identity) error {
+	if !r.header.Encrypted() || r.id != nil {
+		return nil
+	}
+	err := error(errors.New("there is no wrapped key in the file"))
+	for _, w := range r.wraps {
+		var secret []byte
+		if secret, err = unwrap(w, 8<<10, ids...); err != nil {
+			continue
+		}
+		id, public, perr := parseSecret(string(secret))
+		if perr != nil || public != r.header.Encryption.Key {
+			err = errors.New("a wrapped key is not the one that the header commits to")
+			continue
+		}
+		r.id = id
+		return nil
+	}
+	return fmt.Errorf("unlock the recording of session %s: %w", r.header.Session, err)
+}
+
+// Events yields every event in order. A *Damage error says what is missing at
+// that place; the iteration goes on with what is intact.
+func (r *Reader) Events() iter.Seq2[Event, error] { return r.after(0, -1) }
+
+// After yields the events later than t.
+func (r *Reader) After(t time.Duration) iter.Seq2[Event, error] {
+	return r.after(r.segmentAt(t), t)
+}
+
+// segmentAt returns the first segment that ends at or after t.
+func (r *Reader) segmentAt(t time.Duration) int {
+	return sort.Search(len(r.segments), func(i int) bool { return r.segments[i].to >= t })
+}
+
+func (r *Reader) after(first int, t time.Duration) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := r.locked(); err != nil {
+			yield(Event{}, err)
+			return
+		}
+		for i := range r.damage {
+			if r.damage[i].Segment >= first && !yield(Event{}, &r.damage[i]) {
+				return
+			}
+		}
+		for i := first; i < len(r.segments); i++ {
+			if !r.segment(i, t, yield) {
+				return
+			}
+		}
+	}
+}
+
+var errStop = errors.New("stop")
+
+// segment yields one segment's events later than t; false if yield said so.
+func (r *Reader) segment(i int, t time.Duration, yield func(Event, error) bool) bool {
+	s := r.segments[i]
+	b := body{r: r, segment: i, at: s.from}
+	visit := func(off int64, h head, block []byte) error {
+		if h.typ == blockChunk {
+			p, ok := parsePrelude(block[headSize:])
+			if ok && p.last <= t {
+				b.next(p)
+				return nil
+			}
+		}
+		raw, p, err := b.open(h, block)
+		if err != nil {
+			if !yield(Event{}, b.damage(off, err)) {
+				return errStop
+			}
+			return nil
+		}
+		if h.typ != blockChunk {
+			return nil
+		}
+		if missing := b.next(p); missing != "" && !yield(Event{}, b.damage(off, errors.New(missing))) {
+			return errStop
+		}
+		d := decoder{b: raw, t: p.base}
+		for {
+			ev, ok, err := d.next()
+			if err != nil {
+				if !yield(Event{}, b.damage(off, err)) {
+					return errStop
+				}
+				return nil
+			}
+			if !ok {
+				return nil
+			}
+			b.at = ev.T
+			if ev.T > t && !yield(ev, nil) {
+				return errStop
+			}
+		}
+	}
+	gap := func(from, to int64, why error) error {
+		if !yield(Event{}, b.damage(from, fmt.Errorf("%w; %d bytes are lost", why, to-from))) {
+			return errStop
+		}
+		return nil
+	}
+	return r.walk(s.offset, s.offset+s.length, true, visit, gap) == nil
+}
+
+// body reads the data blocks of one segment.
+type body struct {
+	r       *Reader
+	segment int
+	key     *segmentKey
+	at      time.Duration
+	begun   bool
+	chunk   uint32
+	piece   uint32
+}
+
+func (b *body) damage(off int64, err error) *Damage {
+	return &Damage{Offset: off, Segment: b.segment, From: b.at, What: err.Error()}
+}
+
+// next checks that p continues the chunk before it and returns what is missing.
+func (b *body) next(p prelude) (missing string) {
+	ok := !b.begun || p.piece <= 1 && p.chunk == b.chunk+1 || p.piece > 1 && p.chunk == b.chunk && p.piece == b.piece+1
+	if !ok && p.chunk > b.chunk+1 {
+		missing = fmt.Sprintf("%d chunks are missing before this one", p.chunk-b.chunk-1)
+	} else if !ok {
+		missing = "the chunks are not in order"
+	}
+	b.begun, b.chunk, b.piece = true, p.chunk, p.piece
+	return missing
+}
+
+// open returns the events of a data block, decrypted and decompressed; it
+// takes key blocks in, and leaves others alone.
+func (b *body) open(h head, block []byte) ([]byte, prelude, error) {
+	switch h.typ {
+	case blockKey:
+		if b.r.id == nil {
+			return nil, prelude{}, nil
+		}
+		var err error
+		b.key, err = openKeyBlock(block[headSize:], uint32(b.segment), b.r.id)
+		return nil, prelude{}, err
+	case blockChunk, blockScreens:
+	default:
+		return nil, prelude{}, nil
+	}
+	p, ok := parsePrelude(block[headSize:])
+	if !ok {
+		return nil, p, errors.New("a chunk is malformed")
+	}
+	if int(p.segment) != b.segment {
+		return nil, p, fmt.Errorf("a chunk of segment %d is out of place", p.segment)
+	}
+	data := block[dataRoom:]
+	if sealed := h.flags&flagSealed != 0; sealed != b.r.header.Encrypted() {
+		return nil, p, errors.New("a chunk is not encrypted as the header says")
+	} else if sealed {
+		if b.key == nil {
+			return nil, p, errors.New("the segment's key is missing")
+		}
+		var err error
+		if data, err = b.key.aead.Open(nil, nonceOf(p.number), data, associated(block)); err != nil {
+			return nil, p, errors.New("a chunk does not fit its seal")
+		}
+	}
+	if h.flags&flagZstd != 0 {
+		var err error
+		if data, err = decoders().DecodeAll(data, make([]byte, 0, p.raw)); err != nil {
+			return nil, p, fmt.Errorf("decompress a chunk: %w", err)
+		}
+	} else if h.flags&flagSealed == 0 {
+		data = bytes.Clone(data) // events belong to the receiver, the block is read over
+	}
+	if len(data) != int(p.raw) {
+		return nil, p, errors.New("a chunk has not the length that it claims")
+	}
+	return data, p, nil
+}
+
+// Seek returns the screens as they were at t, and the events after it. It
+// reads one snapshot and one segment, whatever the size of the recording.
+func (r *Reader) Seek(t time.Duration) ([]Event, iter.Seq2[Event, error], error) {
+	if err := r.locked(); err != nil {
+		return nil, nil, err
+	}
+	target := min(r.segmentAt(t), len(r.segments))
+	first := target
+	var s screens
+	for ; first > 0; first-- {
+		prev := r.segments[first-1]
+		if prev.screens == 0 && prev.length > 0 || r.loadScreens(first-1, &s) == nil {
+			break // no terminal then, or its snapshot
+		}
+	}
+	for i := first; i < len(r.segments) && i <= target; i++ {
+		r.segment(i, -1, func(ev Event, err error) bool {
+			if err != nil {
+				return true // Events tells of the damage
+			}
+			if ev.T > t {
+				return false
+			}
+			s.see(&ev)
+			return true
+		})
+	}
+	return s.events(t), r.after(target, t), nil
+}
+
+// loadScreens reads a segment's snapshot.
+func (r *Reader) loadScreens(i int, s *screens) error {
+	seg := r.segments[i]
+	if seg.screens < seg.offset || seg.screens >= seg.offset+seg.length {
+		return errors.New("there is no snapshot")
+	}
+	b := body{r: r, segment: i}
+	if r.header.Encrypted() {
+		h, block, err := readBlock(r.r, seg.offset, r.size, r.seed, nil)
+		if err != nil {
+			return err
+		}
+		if _, _, err := b.open(h, block); err != nil {
+			return err
+		}
+	}
+	h, block, err := readBlock(r.r, seg.screens, r.size, r.seed, nil)
+	if err != nil {
+		return err
+	}
+	raw, p, err := b.open(h, block)
+	if err != nil {
+		return err
+	}
+	var got screens
+	d := decoder{b: raw, t: p.base}
+	for {
+		ev, ok, err := d.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			*s = got
+			return nil
+		}
+		if ev.Kind == KindScreen && len(got.list) < maxScreens {
+			got.see(&ev)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package recording
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// recover seals what is there: the recording's whole blocks, then the tail's
+// pieces that continue them. Pieces are copied as they are, so that what is
+// encrypted needs no key; being interrupted and repeated, it finds in the
+// recording the pieces that it has copied already.
+func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInfo) error, onSealed func(Header, Seal) error) (Seal, error) {
+	fail := func(err error) (Seal, error) {
+		return Seal{}, fmt.Errorf("recover the recording of session %s: %w", session, plain(err))
+	}
+	f, err := d.fs.Open(session+suffix, true)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return fail(err)
+	}
+	c, err := openContainer(f, size)
+	if err != nil {
+		return fail(err)
+	}
+	l, err := c.scan(true)
+	if err != nil {
+		return fail(err)
+	}
+	if l.sealed {
+		return l.seal, dropTail(d.fs, session)
+	}
+	if err := f.Truncate(l.end); err != nil { // what was torn
+		return fail(err)
+	}
+	pieces, err := d.pieces(c, l, session)
+	if err != nil {
+		return fail(err)
+	}
+	end := l.end
+	for _, b := range pieces {
+		if _, err := f.WriteAt(b, end); err != nil {
+			return fail(err)
+		}
+		end += int64(len(b))
+	}
+	root := c.root
+	if n := len(l.segments); n > 0 {
+		root = l.segments[n-1].hash
+	}
+	closed := l.open != nil
+	if closed {
+		// The screens that a crash left unwritten are not needed: nothing
+		// comes after them.
+		if end, err = closeRecovered(f, c, l, root, end); err != nil {
+			return fail(err)
+		}
+		root = l.segments[len(l.segments)-1].hash
+	}
+	if err := f.Sync(); err != nil {
+		return fail(err)
+	}
+	if closed && onSegment != nil {
+		i := len(l.segments) - 1
+		if err := onSegment(c.header, l.segments[i].info(session, i)); err != nil {
+			return fail(fmt.Errorf("log segment %d: %w", i, err))
+		}
+	}
+	s := newSeal(session, outcome, d.o.Now(), l.segments, root)
+	s.Recovered = true
+	if _, err := writeFooter(f, end, c.seed, l.segments, root, &s); err != nil {
+		return fail(err)
+	}
+	if err := dropTail(d.fs, session); err != nil {
+		return fail(err)
+	}
+	if onSealed != nil {
+		if err := onSealed(c.header, s); err != nil {
+			return s, fmt.Errorf("log the seal of session %s: %w", session, err)
+		}
+	}
+	return s, nil
+}
+
+// closeRecovered writes the trailer of the open segment.
+func closeRecovered(f file, c *container, l *layout, root [32]byte, end int64) (int64, error) {
+	seg := *l.open
+	t := trailer{segment: uint32(len(l.segments)), chunks: l.chunks, events: seg.events, raw: seg.raw,
+		from: seg.from, to: seg.to, offset: seg.offset, screens: seg.screens}
+	h := sha256.New()
+	h.Write(root[:])
+	if _, err := io.Copy(h, io.NewSectionReader(f, seg.offset, end-seg.offset)); err != nil {
+		return 0, err
+	}
+	body := t.body()
+	h.Write(body)
+	h.Sum(seg.hash[:0])
+	b := newBlock(blockTrailer, append(body, seg.hash[:]...), c.seed)
+	if _, err := f.WriteAt(b, end); err != nil {
+		return 0, err
+	}
+	end += int64(len(b))
+	seg.length = end - seg.offset
+	l.segments, l.open = append(l.segments, seg), nil
+	return end, nil
+}
+
+// pieces returns the tail's blocks that continue the recording, and counts
+// them into the layout.
+func (d *Dir) pieces(c *container, l *layout, session string) ([][]byte, error) {
+	f, err := d.fs.Open(session+tailSuffix, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	want := uint32(1)
+	have := uint32(0) // pieces of this chunk that an interrupted recovery copied
+	if l.open != nil {
+		have = l.piece
+	}
+	for off := int64(0); off < size; {
+		h, b, err := readBlock(f, off, size, c.seed, nil)
+		if err != nil {
+			break // torn, or the stale end of longer pieces
+		}
+		p, ok := parsePrelude(b[headSize:])
+		if h.typ != blockChunk || !ok || p.segment != uint32(len(l.segments)) || p.chunk != l.nextChunk || p.piece != want {
+			break
+		}
+		if want > have {
+			if l.open == nil {
+				l.open, l.chunks = &segment{offset: l.end, from: p.base}, 0
+			}
+			if l.open.events == 0 {
+				l.open.from = p.base
+			}
+			if want == 1 {
+				l.chunks++
+			}
+			l.open.events += uint64(p.events)
+			l.open.raw += uint64(p.raw)
+			l.open.to = max(l.open.to, p.last)
+			out = append(out, b)
+		}
+		want++
+		off += int64(len(b))
+	}
+	return out, nil
+}
