@@ -1,0 +1,254 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}()
+	if a, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	b = <-accepted
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// plain hides the descriptor.
+type plain struct{ net.Conn }
+
+func TestBufferedCarriesEverything(t *testing.T) {
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"socket": func(c net.Conn) net.Conn { return c },
+		"plain":  func(c net.Conn) net.Conn { return plain{c} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, y := tcpPair(t)
+			a, b := Buffered(wrap(x)), Buffered(wrap(y))
+			sent := make([]byte, 5<<20)
+			rand.Read(sent)
+			go func() {
+				for p, n := sent, 1; len(p) > 0; n = n*3%70000 + 1 {
+					n = min(n, len(p))
+					if _, err := a.Write(p[:n]); err != nil {
+						t.Error(err)
+					}
+					p = p[n:]
+				}
+				a.Close() // writes what is queued
+			}()
+			var got bytes.Buffer
+			for buf, n := make([]byte, 100_000), 1; ; n = n*5%len(buf) + 1 {
+				m, err := b.Read(buf[:n])
+				got.Write(buf[:m])
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(got.Bytes(), sent) {
+				t.Errorf("sent %d bytes, got %d that differ", len(sent), got.Len())
+			}
+		})
+	}
+}
+
+func TestBufferedCoalesces(t *testing.T) {
+	x, y := net.Pipe() // a pipe's write returns when it was read: nothing is coalesced below
+	a := Buffered(x)
+	defer a.Close()
+	defer y.Close()
+	for range 1000 {
+		if _, err := a.Write([]byte("0123456789")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 64<<10)
+	reads, total := 0, 0
+	for total < 10_000 {
+		n, err := y.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+		reads++
+	}
+	if reads > 3 {
+		t.Errorf("1,000 writes arrived in %d pieces", reads)
+	}
+}
+
+func TestBufferedBoundsItsQueue(t *testing.T) {
+	x, y := net.Pipe()
+	defer y.Close()
+	a := Buffered(x)
+	wrote := make(chan int, 1)
+	go func() {
+		n, err := a.Write(make([]byte, 2<<20)) // nobody reads
+		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("the write that waited returned %v", err)
+		}
+		wrote <- n
+	}()
+	time.Sleep(20 * time.Millisecond)
+	start := time.Now()
+	a.Abort()
+	if n := <-wrote; n > 3*maxQueued {
+		t.Errorf("%d bytes were queued", n)
+	}
+	if d := time.Since(start); d > 500*time.Millisecond {
+		t.Errorf("abort took %s", d)
+	}
+}
+
+func TestBufferedCloseDoesNotWaitForEver(t *testing.T) {
+	x, y := net.Pipe()
+	defer y.Close()
+	a := Buffered(x)
+	a.Write([]byte("nobody reads this"))
+	start := time.Now()
+	a.Close()
+	if d := time.Since(start); d < linger/2 || d > 3*linger {
+		t.Errorf("close took %s, want about %s", d, linger)
+	}
+	if _, err := a.Write([]byte("x")); err == nil {
+		t.Error("a write after close succeeded")
+	}
+}
+
+func TestBufferedDeadlines(t *testing.T) {
+	x, _ := tcpPair(t)
+	a := Buffered(x)
+	a.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, err := a.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
+	}
+	done := make(chan error, 1)
+	a.SetReadDeadline(time.Time{})
+	go func() {
+		_, err := a.Read(make([]byte, 10))
+		done <- err
+	}()
+	time.Sleep(10 * time.Millisecond)
+	a.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the read that waited returned %v", err)
+	}
+}
+
+func TestBufferedIdleHoldsNothing(t *testing.T) {
+	x, y := tcpPair(t)
+	a := Buffered(x)
+	before := runtime.NumGoroutine()
+	go io.Copy(io.Discard, y)
+	go a.Read(make([]byte, 1))
+	a.Write(make([]byte, 200_000))
+	if err := a.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	a.wmu.Lock()
+	queue := a.queue
+	a.wmu.Unlock()
+	if queue != nil {
+		t.Error("an empty queue holds a buffer")
+	}
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestCopyRecordsFirstAndFitsItsBuffer(t *testing.T) {
+	var dst bytes.Buffer
+	var largest int
+	recorded := 0
+	n, err := Copy(&dst, bytes.NewReader(make([]byte, 3<<20)), func(p []byte) error {
+		if dst.Len() != recorded {
+			t.Fatalf("%d bytes were forwarded, %d recorded", dst.Len(), recorded)
+		}
+		recorded += len(p)
+		largest = max(largest, len(p))
+		return nil
+	})
+	if err != nil || n != 3<<20 || dst.Len() != 3<<20 || largest != MaxBuffer {
+		t.Errorf("copied %d, %d arrived, in chunks up to %d, err %v", n, dst.Len(), largest, err)
+	}
+	dst.Reset()
+	full := errors.New("disk full")
+	if _, err := Copy(&dst, bytes.NewReader([]byte("secret")), func([]byte) error { return full }); !errors.Is(err, full) || dst.Len() != 0 {
+		t.Errorf("not recorded, yet %q was forwarded (err %v)", &dst, err)
+	}
+	var s sizer
+	for range 10 {
+		s.next(sizes[s.class])
+	}
+	for range 40 {
+		s.next(10)
+	}
+	if s.class != 0 {
+		t.Errorf("a stream that became quiet holds %d bytes", sizes[s.class])
+	}
+}
+
+// BenchmarkConn carries packets as x/crypto writes them: 4 KiB, the rest, and
+// the tag; against the bare socket.
+func BenchmarkConn(b *testing.B) {
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"bare":     func(c net.Conn) net.Conn { return c },
+		"buffered": func(c net.Conn) net.Conn { return Buffered(c) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			x, y := tcpPair(b)
+			w, r := wrap(x), wrap(y)
+			const size = 32 << 10
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				buf, need := make([]byte, size), b.N*size
+				for need > 0 {
+					n, err := r.Read(buf[:min(4096, need)]) // bufio's
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					need -= n
+				}
+			}()
+			p := make([]byte, size)
+			b.SetBytes(size)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				w.Write(p[:4096])
+				w.Write(p[4096 : size-16])
+				w.Write(p[size-16:])
+			}
+			<-done
+		})
+	}
+}
