@@ -22,6 +22,7 @@ type Admission struct {
 	rule   policy.Rule
 	source string
 	key    string
+	token  bool
 	at     time.Time
 }
 

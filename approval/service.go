@@ -6,25 +6,13 @@ import (
 	"log/slog"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"jit-gateway/approval/policy"
 	"jit-gateway/approval/risk"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
-)
-
-// Errors that callers match. Each is wrapped in a sentence for the user.
-var (
-	ErrNoGrant      = errors.New("no grant")            // file a request
-	ErrNotActivated = errors.New("grant not activated") // give a code: Activate
-	ErrCodeNeeded   = errors.New("fresh code needed")   // another key or address, or the factor is too old: Confirm
-	ErrNotYet       = errors.New("window not open yet") // scheduled start
-	ErrForbidden    = errors.New("not allowed")         // no rule allows it; also the answer for an unknown target
-	ErrOwnRequest   = errors.New("own request")         // G6
-	ErrDigest       = errors.New("request changed")     // the digest shown is not the request's
-	ErrNotPending   = errors.New("request is closed")   // somebody else answered meanwhile
-	ErrUserDisabled = errors.New("user is disabled")
-	ErrProofNeeded  = errors.New("second factor needed") // no or stale mfa.Proof
 )
 
 // Caller is who acts, as the handler verified it.
@@ -33,20 +21,20 @@ type Caller struct {
 	KeyFingerprint string // SSH key of the connection, or empty
 	Source         string // address without port
 	Via            string // ssh, postgres, web, admin.sock
-	LocalAdmin     bool   // over admin.sock: no User, may revoke, never approves
+	LocalAdmin     bool   // over admin.sock: no User; may revoke and see, never asks or approves
 }
 
 // Ask is what a request asks for.
 type Ask struct {
 	Targets      []string          // names or aliases; or
 	Selector     map[string]string // labels, all of which must match
-	Login        string            // empty: the only login allowed, else an error that lists them
+	Login        string            // empty: the only login allowed, else *ChooseLogin
 	Reason       string
 	Ticket       string
 	Duration     time.Duration // 0: the rule's default
 	StartAt      time.Time
 	EndsWithLast bool
-	Extends      string // grant id
+	Extends      string // grant id; Targets and Login may be empty: the grant's
 	BreakGlass   bool   // an emergency: a break-glass rule applies, loudly
 }
 
@@ -84,3 +72,34 @@ type Roles struct {
 	Admins   []string // groups
 	Auditors []string // groups
 }
+
+// Service decides who may use what until when. It is safe for concurrent use,
+// also by several gateways over one store: every change of a request or grant
+// is one conditional update with its audit event.
+type Service struct {
+	o       Options
+	oldSets *lru.Cache[string, *policy.Set] // approved rules that are no longer the current ones, compiled, by hash
+}
+
+// New returns a Service, or an error that names the missing option.
+func New(o Options) (*Service, error) {
+	for name, missing := range map[string]bool{
+		"Users": o.Users == nil, "Inventory": o.Inventory == nil, "Rules": o.Rules == nil, "Requests": o.Requests == nil,
+		"Grants": o.Grants == nil, "Log": o.Log == nil, "Now": o.Now == nil, "Clock": o.Clock == nil,
+	} {
+		if missing {
+			return nil, errors.New("approval: option " + name + " is missing")
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	cache, err := lru.New[string, *policy.Set](256)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{o: o, oldSets: cache}, nil
+}
+
+// now is the time in the precision that stores keep.
+func (s *Service) now() time.Time { return s.o.Now().UTC().Truncate(time.Millisecond) }

@@ -45,4 +45,7 @@ type GrantFilter struct {
 	Target string
 	Since  time.Time
 	Limit  int // 100 if zero
+	// OpenReview asks for emergencies that were used and not reviewed. A store may
+	// ignore it and return more.
+	OpenReview bool
 }

@@ -65,6 +65,7 @@ type Proof struct {
 	factorID string
 	at       time.Time
 	evidence string
+	digest   string
 }
 
 // Valid reports whether p proves anything.
@@ -85,3 +86,7 @@ func (p Proof) At() time.Time { return p.at }
 // Evidence is what an auditor can check later: for TOTP the time step, for a
 // passkey the assertion; never a secret.
 func (p Proof) Evidence() string { return p.evidence }
+
+// Digest is what a passkey signed for: the SHA-256, in hex, of a request or
+// grant. Other kinds are bound to nothing and have none.
+func (p Proof) Digest() string { return p.digest }

@@ -51,7 +51,7 @@ func (c *compiled) tests() []condition {
 	return allowTests
 }
 
-// selects reports whether the rule is about this user, target and login.
+// selects reports whether the rule, allow or deny, is about this user, target and login.
 func (c *compiled) selects(in Input) bool {
 	for _, t := range selection {
 		if ok, _, err := t.test(c, in); err != nil || !ok {
@@ -117,6 +117,8 @@ func (c *compiled) testLogin(in Input) (bool, string, error) {
 
 func (c *compiled) testBreakGlass(in Input) (bool, string, error) {
 	switch {
+	case c.Effect == Deny:
+		return true, "", nil
 	case in.BreakGlass && c.BreakGlass == nil:
 		return false, "it is not a break-glass rule", nil
 	case !in.BreakGlass && c.BreakGlass != nil:
@@ -151,7 +153,7 @@ func (c *compiled) testHours(in Input) (bool, string, error) {
 
 func (c *compiled) testTicket(in Input) (bool, string, error) {
 	switch {
-	case c.ticket == nil:
+	case c.ticket == nil || in.Preview && in.Ticket == "":
 		return true, "", nil
 	case in.Ticket == "":
 		return false, "a ticket is needed", nil

@@ -25,6 +25,7 @@ type Input struct {
 	BreakGlass bool       // the emergency was asked for: only break-glass rules apply
 	Risk       []string   // codes of risk findings
 	History    History
+	Preview    bool // before the questions are asked: a ticket may still come
 }
 
 // History is what `when:` can see of the past, as it stood when the request was filed.
@@ -67,14 +68,19 @@ func (s *Set) Decide(in Input) Verdict { return s.decide(in, []inventory.Target{
 
 // DecideAll is Decide for a request over several targets: one rule must allow
 // all of them, and a deny of any is a deny.
-func (s *Set) DecideAll(in Input, targets []inventory.Target) Verdict { return s.decide(in, targets, "") }
+func (s *Set) DecideAll(in Input, targets []inventory.Target) Verdict {
+	return s.decide(in, targets, "")
+}
 
-// Check is Decide with all deny rules and only the allow rule of that name.
-func (s *Set) Check(name string, in Input) Verdict {
+// Check is DecideAll with all deny rules and only the allow rule of that name.
+func (s *Set) Check(name string, in Input, targets ...inventory.Target) Verdict {
 	if s.find(name) == nil {
 		return Verdict{Reason: fmt.Sprintf("there is no rule %q any more", name)}
 	}
-	return s.decide(in, []inventory.Target{in.Target}, name)
+	if len(targets) == 0 {
+		targets = []inventory.Target{in.Target}
+	}
+	return s.decide(in, targets, name)
 }
 
 func (s *Set) decide(in Input, targets []inventory.Target, only string) Verdict {
@@ -121,8 +127,20 @@ rules:
 	return Verdict{Known: known, Reason: strings.Join(why[:min(len(why), 3)], "; ")}
 }
 
-// known reports whether some allow rule selects the user and all targets.
+// known reports whether the user may know that the targets exist: some allow
+// rule selects them all, and no deny rule denies any under all circumstances.
 func (s *Set) known(in Input, targets []inventory.Target, only string) bool {
+	for _, c := range s.rules {
+		if c.Effect != Deny || c.when != nil || c.hours != nil || len(c.Sources) > 0 {
+			continue
+		}
+		for _, t := range targets {
+			in.Target = t
+			if c.selects(in) {
+				return false
+			}
+		}
+	}
 	return slices.ContainsFunc(s.rules, func(c *compiled) bool {
 		if c.Effect == Deny || only != "" && c.Name != only {
 			return false
@@ -142,6 +160,22 @@ func (s *Set) known(in Input, targets []inventory.Target, only string) bool {
 func (s *Set) Selects(name string, in Input) bool {
 	c := s.find(name)
 	return c != nil && c.Effect != Deny && c.selects(in)
+}
+
+// Logins returns the logins that rules let the user ask for on all of the
+// targets, in the order of the first target.
+func (s *Set) Logins(in Input, targets []inventory.Target) []string {
+	if s == nil || len(targets) == 0 {
+		return nil
+	}
+	var out []string
+	for _, l := range targets[0].Logins() {
+		in.Login = l
+		if s.known(in, targets, "") {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // Explain tells what became of each condition of each rule, in order.

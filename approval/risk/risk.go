@@ -83,6 +83,3 @@ type Subject struct {
 	Now     time.Time
 	Zone    *time.Location // for unusual hours; UTC if nil
 }
-
-// Assess returns the findings about a request that is being filed.
-func Assess(ctx context.Context, h History, s Subject) ([]Finding, error) { panic("not yet") }

@@ -55,6 +55,7 @@ const (
 	GatewayRecovered Type = "gateway.recovered"
 	ConfigLoaded     Type = "config.loaded"
 	Heartbeat        Type = "gateway.heartbeat"
+	ClockReset       Type = "clock.reset" // an administrator lowered the high-water mark
 
 	UserAdded      Type = "user.added"
 	UserUpdated    Type = "user.updated"
@@ -73,6 +74,8 @@ const (
 	LoginFailed    Type = "login.failed"
 	PageSignedIn   Type = "page.signed_in"
 	PageSignedOut  Type = "page.signed_out"
+	PageLinkMade   Type = "page.link_made" // a one-time sign-in link
+	PageLinkUsed   Type = "page.link_used"
 
 	TargetAdded   Type = "target.added"
 	TargetUpdated Type = "target.updated"
@@ -93,7 +96,7 @@ const (
 	GrantRevoked   Type = "grant.revoked"
 	GrantExpired   Type = "grant.expired"
 	GrantReviewed  Type = "grant.reviewed"
-	GrantFactor    Type = "grant.factor_spent" // a rule with a factor per session: a session took it
+	GrantFactor    Type = "grant.factor_spent"     // a rule with a factor per session: a session took it
 	GrantSourceOK  Type = "grant.source_confirmed" // a fresh code allowed another source address
 
 	SessionStarted     Type = "session.started"

@@ -1,0 +1,96 @@
+package approval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"jit-gateway/approval/mfa"
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/store"
+)
+
+// ProofAge is how old a proof may be that approves, activates or confirms.
+const ProofAge = 5 * time.Minute
+
+// caller reads who acts, as they are now: state, validity and key registration (G6, G10).
+func (s *Service) caller(ctx context.Context, c Caller) (identity.User, error) {
+	if c.UserID == "" {
+		return identity.User{}, refuse(ErrForbidden, "this needs a user; the local administrator is none")
+	}
+	u, err := s.o.Users.User(ctx, c.UserID)
+	if errors.Is(err, store.ErrNotFound) {
+		return identity.User{}, refuse(ErrUserDisabled, "your account is gone")
+	}
+	if err != nil {
+		return identity.User{}, fmt.Errorf("read the user: %w", err)
+	}
+	if !u.Usable(s.o.Now()) {
+		return identity.User{}, refuse(ErrUserDisabled, "your account %s is disabled; ask an administrator", u.Name)
+	}
+	if c.KeyFingerprint == "" {
+		return u, nil
+	}
+	keys, err := s.o.Users.Keys(ctx, u.ID)
+	if err != nil {
+		return identity.User{}, fmt.Errorf("read the keys of %s: %w", u.Name, err)
+	}
+	if !slices.ContainsFunc(keys, func(k identity.Key) bool { return k.Fingerprint == c.KeyFingerprint && k.UserID == u.ID }) {
+		return identity.User{}, refuse(ErrUserDisabled, "the key of this connection is no longer registered for %s", u.Name)
+	}
+	return u, nil
+}
+
+// actor is the caller as the log names them.
+func actor(u identity.User, c Caller) audit.Actor {
+	if c.LocalAdmin && u.ID == "" {
+		return audit.Actor{Name: "local-admin", Source: c.Source, Via: c.Via}
+	}
+	return audit.Actor{ID: u.ID, Name: u.Name, Source: c.Source, Via: c.Via}
+}
+
+// proof checks that p is fresh, of the caller and of one of the kinds, and
+// returns what is kept of it. A passkey signs what it is for, and so must be for digest.
+func (s *Service) proof(c Caller, p mfa.Proof, kinds []string, digest string) (FactorRecord, error) {
+	age := s.o.Now().Sub(p.At())
+	switch {
+	case !p.Valid() || p.UserID() != c.UserID || c.UserID == "":
+		return FactorRecord{}, refuse(ErrProofNeeded, "this needs a code of your second factor")
+	case age > ProofAge || age < -time.Minute:
+		return FactorRecord{}, refuse(ErrProofNeeded, "that code was given too long ago; give a fresh one")
+	case len(kinds) > 0 && !slices.Contains(kinds, string(p.Kind())):
+		return FactorRecord{}, refuse(ErrProofNeeded, "the rule wants another second factor here: %v", kinds)
+	case p.Kind() == mfa.Passkey && p.Digest() != digest:
+		return FactorRecord{}, refuse(ErrProofNeeded, "the passkey was used for something else; use it for this")
+	}
+	return FactorRecord{Kind: p.Kind(), FactorID: p.FactorID(), Evidence: p.Evidence(), At: p.At()}, nil
+}
+
+// clock refuses while the clock cannot be trusted (G5).
+func (s *Service) clock(ctx context.Context) error {
+	if err := s.o.Clock(ctx); err != nil {
+		return refuse(ErrClock, "the gateway cannot trust its clock or its store now, and lets nobody in: %v", err)
+	}
+	return nil
+}
+
+// address reads a source address; the zero Addr is outside every network.
+func address(source string) netip.Addr {
+	a, err := netip.ParseAddr(source)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}
+
+// IsAdmin reports whether u is an administrator.
+func (s *Service) IsAdmin(u identity.User) bool { return slices.ContainsFunc(s.o.Roles.Admins, u.In) }
+
+// IsAuditor reports whether u is an auditor.
+func (s *Service) IsAuditor(u identity.User) bool {
+	return slices.ContainsFunc(s.o.Roles.Auditors, u.In)
+}
