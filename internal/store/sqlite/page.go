@@ -65,7 +65,7 @@ func (db *DB) DeletePageSessionsOf(ctx context.Context, userID string, ev audit.
 // CreateLink keeps the hash of a one-time sign-in link.
 func (db *DB) CreateLink(ctx context.Context, hash []byte, userID string, expires time.Time, ev audit.Event) error {
 	return db.change(ctx, "keep a sign-in link", ev, func(t *tx) error {
-		if _, err := t.exec("DELETE FROM page_links WHERE expires_at < ?", ns(db.now().Add(-24*time.Hour))); err != nil {
+		if _, err := t.exec("DELETE FROM page_links WHERE expires_at < ?", ns(expires.Add(-24*time.Hour))); err != nil {
 			return err
 		}
 		_, err := t.exec("INSERT INTO page_links (hash, user_id, expires_at, used_at) VALUES (?, ?, ?, 0)", hash, userID, ns(expires))
