@@ -1,0 +1,44 @@
+// Package evidence makes one pack of everything that shows how a grant came
+// about, was used and ended, and verifies such a pack offline.
+//
+// A pack is a zip: the request and the grant as documents, every audit event
+// that names them or a session of theirs as the exact bytes of its leaf, a
+// Merkle proof for each, the recordings, and a readable summary. What counts
+// as evidence is the leaves, their proofs, and the recordings whose hashes the
+// leaves hold; the documents and the summary are for reading, and Verify says
+// so where they disagree with the leaves.
+//
+// Verify trusts one thing, the log's public key, which is given separately:
+// a key inside the pack would prove nothing.
+//
+// Start reading at Write and Verify.
+package evidence
+
+import "time"
+
+// Version of the pack's layout.
+const Version = 1
+
+// Names in the pack.
+const (
+	manifestName = "manifest.json"
+	requestName  = "request.json"
+	grantName    = "grant.json"
+	sessionsName = "sessions.json"
+	summaryName  = "summary.html"
+	readmeName   = "README.txt"
+	eventsDir    = "events/"     // N.json: the leaf's bytes; N.proof: c2sp.org/tlog-proof
+	recordingDir = "recordings/" // SESSION.jitrec
+)
+
+// Manifest says what the pack is of. It is not evidence.
+type Manifest struct {
+	Version int       `json:"version"`
+	Grant   string    `json:"grant"`
+	Request string    `json:"request"`
+	Gateway string    `json:"gateway"`
+	Origin  string    `json:"origin"` // of the audit log
+	Size    int64     `json:"size"`   // of the log at the checkpoint that all proofs lead to
+	Made    time.Time `json:"made"`
+	Events  []int64   `json:"events"`
+}

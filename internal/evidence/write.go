@@ -1,0 +1,199 @@
+package evidence
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"time"
+
+	"jit-gateway/approval"
+	"jit-gateway/internal/audit"
+	"jit-gateway/recording"
+	"jit-gateway/session"
+)
+
+// Store is what a pack is made from.
+type Store interface {
+	audit.Log
+	FindEvents(ctx context.Context, f audit.Filter) ([]audit.Event, error)
+	Request(ctx context.Context, id string) (approval.Request, error)
+	Grant(ctx context.Context, id string) (approval.Grant, error)
+	ListSessions(ctx context.Context, f session.Filter) ([]session.Row, error)
+}
+
+// Options builds a Writer.
+type Options struct {
+	Store      Store
+	Recordings *recording.Dir
+	// Sign makes a checkpoint of the log as it is now.
+	Sign    func(ctx context.Context) (audit.Checkpoint, error)
+	Gateway string
+	Origin  string
+	Now     func() time.Time
+}
+
+// Writer makes packs.
+type Writer struct{ o Options }
+
+// New checks the options.
+func New(o Options) (*Writer, error) {
+	if o.Store == nil || o.Recordings == nil || o.Sign == nil || o.Now == nil {
+		return nil, errors.New("evidence: an option is missing")
+	}
+	return &Writer{o}, nil
+}
+
+// maxEvents of one grant in a pack.
+const maxEvents = 100_000
+
+// Write writes the grant's pack to w. Live sessions have no sealed recording
+// yet; the summary says so. The caller audits that the pack was made.
+func (p *Writer) Write(ctx context.Context, grantID string, w io.Writer) error {
+	g, err := p.o.Store.Grant(ctx, grantID)
+	if err != nil {
+		return err
+	}
+	r, err := p.o.Store.Request(ctx, g.RequestID)
+	if err != nil {
+		return err
+	}
+	rows, err := p.o.Store.ListSessions(ctx, session.Filter{GrantID: g.ID, Limit: 10_000})
+	if err != nil {
+		return err
+	}
+	events, err := p.events(ctx, g, rows)
+	if err != nil {
+		return err
+	}
+	point, err := p.o.Sign(ctx)
+	if err != nil {
+		return fmt.Errorf("sign a checkpoint for the pack: %w", err)
+	}
+	m := Manifest{Version: Version, Grant: g.ID, Request: r.ID, Gateway: p.o.Gateway, Origin: p.o.Origin,
+		Size: point.Size, Made: p.o.Now().UTC()}
+	z := zip.NewWriter(w)
+	for _, seq := range events {
+		if seq >= point.Size {
+			continue // came after the checkpoint
+		}
+		m.Events = append(m.Events, seq)
+		if err := p.event(ctx, z, seq, point); err != nil {
+			return err
+		}
+	}
+	for name, doc := range map[string]any{manifestName: m, requestName: r, grantName: g, sessionsName: rows} {
+		if err := addJSON(z, name, doc); err != nil {
+			return err
+		}
+	}
+	for _, row := range rows {
+		if err := p.recording(z, row); err != nil {
+			return err
+		}
+	}
+	if err := p.summary(z, m, r, g, rows); err != nil {
+		return err
+	}
+	if err := addText(z, readmeName, readme); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+const readme = `Evidence for one grant of just-in-time access.
+
+Check it offline, with the audit log's public key that you got separately:
+
+  jit-gateway verify THIS.zip --key audit.pub
+
+events/ holds the exact bytes of each audit event and its proof of inclusion
+(c2sp.org/tlog-proof), which other implementations can check too. recordings/
+holds the sealed sessions. The summary and the other documents are for reading:
+only what the proofs cover is evidence.
+`
+
+// events are the numbers of every event that names the grant, its request or
+// one of its sessions.
+func (p *Writer) events(ctx context.Context, g approval.Grant, rows []session.Row) ([]int64, error) {
+	filters := []audit.Filter{{Grant: g.ID, Limit: maxEvents}, {Request: g.RequestID, Limit: maxEvents}}
+	for _, row := range rows {
+		filters = append(filters, audit.Filter{Session: row.ID, Limit: maxEvents})
+	}
+	var seqs []int64
+	for _, f := range filters {
+		events, err := p.o.Store.FindEvents(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if len(events) == maxEvents {
+			return nil, fmt.Errorf("grant %s has more than %d events: a pack does not hold them", g.ID, maxEvents)
+		}
+		for _, e := range events {
+			seqs = append(seqs, e.Seq)
+		}
+	}
+	slices.Sort(seqs)
+	return slices.Compact(seqs), nil
+}
+
+func (p *Writer) event(ctx context.Context, z *zip.Writer, seq int64, point audit.Checkpoint) error {
+	leaves, err := p.o.Store.Leaves(ctx, seq, 1)
+	if err != nil {
+		return err
+	}
+	if len(leaves) != 1 || leaves[0].Seq != seq {
+		return fmt.Errorf("audit event %d is missing from the store", seq)
+	}
+	proof, err := audit.Prove(ctx, p.o.Store, seq, point)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%s%08d", eventsDir, seq)
+	if err := addText(z, name+".json", string(leaves[0].Data)); err != nil {
+		return err
+	}
+	return addText(z, name+".proof", string(proof))
+}
+
+// recording copies the sealed file. One that is missing is left out: Verify
+// finds out from the events.
+func (p *Writer) recording(z *zip.Writer, row session.Row) error {
+	if row.State == session.Open {
+		return nil
+	}
+	rec, err := p.o.Recordings.Open(row.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		rec.Close()
+	}
+	w, err := z.CreateHeader(&zip.FileHeader{Name: recordingDir + row.ID + ".jitrec", Method: zip.Store}) // compressed already
+	if err != nil {
+		return err
+	}
+	_, err = p.o.Recordings.Copy(row.ID, w)
+	return err
+}
+
+func addJSON(z *zip.Writer, name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return addText(z, name, string(b)+"\n")
+}
+
+func addText(z *zip.Writer, name, text string) error {
+	w, err := z.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, text)
+	return err
+}
