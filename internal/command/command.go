@@ -5,9 +5,9 @@
 //
 // A command checks what it was given, calls one service, and prints: a table
 // or sentences for people, with --json the service's own types for programs.
-// It decides nothing about access. Questions (reason, code, passphrase) go to
-// the terminal, or to stderr with answers from stdin, so that stdout holds
-// the result alone. Every string from a person, a peer or the store passes
+// It decides nothing about access. Questions (reason, code) go to the
+// terminal, or to stderr with answers from stdin, so that stdout holds the
+// result alone. Every string from a person, a peer or the store passes
 // package display.
 //
 // Exit status: 0 done, 1 refused or failed, 2 the command line was wrong.
@@ -17,10 +17,23 @@ package command
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/approval"
+	"jit-gateway/approval/mfa"
+	"jit-gateway/ca"
+	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/store"
+	"jit-gateway/recording"
+	"jit-gateway/session"
 )
 
 // Exit statuses.
@@ -30,30 +43,112 @@ const (
 	Usage  = 2
 )
 
-// Options builds a Runner.
+// Options builds a Runner. Fields are required unless they say "optional";
+// without an optional one its commands are not in the tree.
 type Options struct {
-	Now func() time.Time
+	Approvals *approval.Service
+	Dialogue  *dialogue.Dialogue
+	MFA       *mfa.Verifier
+	Users     Users
+	Inventory inventory.Inventory
+	Targets   inventory.Store
+	// Reload makes the inventory anew after Targets changed.
+	Reload     func(ctx context.Context) error
+	Sessions   *session.Manager
+	Rows       session.Store
+	Recordings *recording.Dir
+	Authority  *ca.Authority
+	Tokens     *ca.Tokens
+	Feed       audit.Source
+	Log        Log
+	AuditLog   audit.LogReader
+	AuditKey   string // the log's verifier key
+	Public     Public
+	Now        func() time.Time // time.Now if nil
+	Logger     *slog.Logger     // slog.Default if nil
+
+	// ParseTargets reads the YAML form for `target import`; JSON alone without
+	// it. Optional.
+	ParseTargets func(raw []byte) ([]inventory.Target, error)
+	// Check looks at a target and tells exactly what is wrong: `target check`.
+	// With standing it also looks for other ways in. Optional.
+	Check func(ctx context.Context, t inventory.Target, standing bool) ([]CheckResult, error)
+	// PageLink makes a one-time link to the page: `web`. Optional.
+	PageLink func(ctx context.Context, c approval.Caller) (url string, expires time.Time, err error)
+	// Evidence writes the evidence pack of a grant, a zip file: `evidence`.
+	// It checks that the caller may have it. Optional.
+	Evidence func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error
+	// UserCert signs a key that the gateway accepts as first factor under the
+	// admission's grant: `cert`. Optional.
+	UserCert func(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error)
+	// Search finds lines in recordings: `recording search`. Optional.
+	Search func(ctx context.Context, text string, f store.LineFilter) ([]store.LineHit, error)
 }
 
-// Runner runs commands.
+// Users is the store of users as commands need it. Both stores implement it.
+type Users interface {
+	identity.Store
+	identity.Writer
+	identity.Invites
+}
+
+// Log takes events that change no row.
+type Log interface {
+	Append(ctx context.Context, ev audit.Event) (audit.Event, error)
+}
+
+// Public is how people reach the gateway.
+type Public struct {
+	Name         string // as people call it, and as the certificates of the database port say
+	Host         string // address for HostName and for database clients; Name if empty
+	SSHPort      int    // 22 if zero
+	PostgresPort int    // 0: no database listener
+	URL          string // of the page; empty: no page
+	// HostPattern is what the @cert-authority line covers besides the
+	// gateway; the names of the user's targets if empty. Never "*".
+	HostPattern string
+	// CAFile is where database clients find the page CA; system roots if empty.
+	CAFile string
+}
+
+// CheckResult is one thing that `target check` looked at.
+type CheckResult struct {
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+	Fix    string `json:"fix,omitempty"` // what to do, if not OK
+}
+
+// Runner runs commands. It is safe for concurrent use.
 type Runner struct{ o Options }
 
 // New checks the options.
-func New(o Options) (*Runner, error) { return &Runner{o: o}, nil }
-
-// Run runs one command line, or the prompt, and returns its exit status.
-func (r *Runner) Run(ctx context.Context, inv dialogue.Invocation) int { panic("not yet") }
-
-// Listen serves the administrators' socket at path until ctx is done.
-func (r *Runner) Listen(ctx context.Context, path string) error { panic("not yet") }
-
-// Stdio is what Call connects to the command. Terminals are recognised and
-// put into raw mode for the call.
-type Stdio struct {
-	In       io.Reader
-	Out, Err io.Writer
+func New(o Options) (*Runner, error) {
+	for name, missing := range map[string]bool{
+		"Approvals": o.Approvals == nil, "Dialogue": o.Dialogue == nil, "MFA": o.MFA == nil,
+		"Users": o.Users == nil, "Inventory": o.Inventory == nil, "Targets": o.Targets == nil,
+		"Reload": o.Reload == nil, "Sessions": o.Sessions == nil, "Rows": o.Rows == nil,
+		"Recordings": o.Recordings == nil, "Authority": o.Authority == nil, "Tokens": o.Tokens == nil,
+		"Feed": o.Feed == nil, "Log": o.Log == nil, "AuditLog": o.AuditLog == nil,
+		"Public.Name": o.Public.Name == "",
+	} {
+		if missing {
+			return nil, errors.New("command: the option " + name + " is missing")
+		}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Public.Host == "" {
+		o.Public.Host = o.Public.Name
+	}
+	if o.Public.SSHPort == 0 {
+		o.Public.SSHPort = 22
+	}
+	r := &Runner{o: o}
+	_, err := r.parser(&call{r: r}, io.Discard) // a mistake in the tree shows at start
+	return r, err
 }
-
-// Call runs a command line on the gateway behind the socket at path, and
-// returns its exit status.
-func Call(ctx context.Context, path string, args []string, s Stdio) int { panic("not yet") }

@@ -1,0 +1,323 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/display"
+	"jit-gateway/internal/store"
+	"jit-gateway/recording"
+	"jit-gateway/session"
+)
+
+type recordingCmd struct {
+	List   recordingListCmd   `cmd:"" help:"List recordings."`
+	Replay recordingReplayCmd `cmd:"" help:"Play a recording; space pauses, q leaves."`
+	Export recordingExportCmd `cmd:"" help:"Write a recording to stdout in another form."`
+	Verify recordingVerifyCmd `cmd:"" help:"Verify recordings against their hashes."`
+	Search recordingSearchCmd `cmd:"" help:"Find text in recordings." needs:"search" who:"auditor"`
+}
+
+// openRecording opens a recording that the caller may replay. The row may be
+// gone in a restored store; the recording's header then says whose it is.
+func (c *call) openRecording(id string) (*recording.Reader, session.Row, error) {
+	id = cleanID(id)
+	none := failf("There is no recording %s that you may see. See: %srecording list", display.Line(id, 40), c.prefix())
+	row, err := c.r.o.Rows.Session(c.ctx, id)
+	switch {
+	case isNotFound(err) && !c.seesAll():
+		return nil, row, none
+	case err != nil && !isNotFound(err):
+		return nil, row, err
+	case err == nil && !c.mayReplay(row.GrantID):
+		return nil, row, none
+	}
+	rd, err := c.r.o.Recordings.Open(id)
+	if err != nil {
+		if isNotFound(err) {
+			return nil, row, none
+		}
+		return nil, row, fmt.Errorf("open the recording of %s: %w", id, err)
+	}
+	if row.ID == "" {
+		h := rd.Header()
+		row = session.Row{ID: h.Session, GrantID: h.Grant, RequestID: h.Request, UserID: h.UserID, User: h.User, Target: h.Target}
+	}
+	return rd, row, nil
+}
+
+func (c *call) mayReplay(grantID string) bool {
+	return c.inv.LocalAdmin || c.r.o.Approvals.CanReplay(c.ctx, c.inv.User.ID, grantID) == nil
+}
+
+type recordingListCmd struct {
+	User   string `help:"Of this user."`
+	Target string `help:"On this target."`
+	Limit  int    `help:"At most so many, newest first." default:"100"`
+}
+
+// recordingJSON is what --json prints of a recording.
+type recordingJSON struct {
+	recording.Header
+	Size   int64           `json:"size"`
+	Sealed bool            `json:"sealed"`
+	Live   bool            `json:"live,omitempty"`
+	Seal   *recording.Seal `json:"seal,omitempty"`
+	Error  string          `json:"error,omitempty"`
+}
+
+func (l *recordingListCmd) Run(c *call) error {
+	infos, err := c.r.o.Recordings.List()
+	if err != nil {
+		return err
+	}
+	var out []recordingJSON
+	for i := len(infos) - 1; i >= 0 && len(out) < max(l.Limit, 1); i-- {
+		in := infos[i]
+		h := in.Header
+		switch {
+		case l.User != "" && h.User != l.User, l.Target != "" && h.Target != l.Target:
+			continue
+		case in.Err != nil && !c.seesAll(), in.Err == nil && !c.mayReplay(h.Grant):
+			continue
+		}
+		v := recordingJSON{Header: h, Size: in.Size, Sealed: in.Sealed, Live: in.Live}
+		v.Session = in.Session
+		if in.Sealed {
+			v.Seal = &in.Seal
+		}
+		if in.Err != nil {
+			v.Error = in.Err.Error()
+		}
+		out = append(out, v)
+	}
+	if c.root.JSON {
+		return c.json(append([]recordingJSON{}, out...))
+	}
+	if len(out) == 0 {
+		c.say("No recordings that you may see.")
+		return nil
+	}
+	t := newTable("SESSION", "STATE", "USER", "LOGIN", "TARGET", "STARTED", "LENGTH", "SIZE", "OUTCOME")
+	for _, v := range out {
+		state, length, outcome := cell{"not sealed", red}, "", ""
+		switch {
+		case v.Error != "":
+			state, outcome = cell{"unreadable", red}, v.Error
+		case v.Live:
+			state = cell{"live", green}
+		case v.Sealed:
+			state, length, outcome = cell{"sealed", plain}, clockText(v.Seal.Duration), v.Seal.Outcome
+		}
+		t.row(v.Session, state, v.User, v.Login, v.Target, c.stamp(v.Start), length, byteSize(v.Size), outcome)
+	}
+	return c.table(t)
+}
+
+func byteSize(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+type recordingReplayCmd struct {
+	Session string  `arg:"" help:"Session."`
+	Speed   float64 `help:"Times as fast." default:"1" short:"s"`
+	Idle    span    `help:"Longest pause shown, such as 2s." default:"2s" placeholder:"DURATION"`
+	From    span    `help:"Begin at this time into it." placeholder:"DURATION"`
+	Raw     bool    `help:"Do not neutralise hostile escape sequences."`
+}
+
+func (r *recordingReplayCmd) Run(c *call) error {
+	if r.Speed <= 0 || r.Speed > 1000 {
+		return usagef("--speed is between 0 and 1000.")
+	}
+	rd, row, err := c.openRecording(r.Session)
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	if err := c.auditSession(audit.RecordingViewed, row, map[string]string{"how": "replay"}); err != nil {
+		return err
+	}
+	o := recording.ReplayOptions{ExportOptions: recording.ExportOptions{Raw: r.Raw}, Speed: r.Speed, Idle: time.Duration(r.Idle), Start: time.Duration(r.From), Plain: !c.inv.TTY}
+	if c.con == nil {
+		return recording.Replay(c.ctx, rd, c.out, nil, o)
+	}
+	keys, release, err := c.con.keys(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	o.Cols, o.Rows = c.con.size()
+	return recording.Replay(c.ctx, rd, c.inv.Out, keys, o)
+}
+
+type recordingExportCmd struct {
+	Session string `arg:"" help:"Session."`
+	Format  string `help:"cast (asciicast v2), cast3 (asciicast v3), text, sql, files or json." enum:"cast,cast3,text,sql,files,json" default:"cast" short:"f"`
+	Raw     bool   `help:"Do not neutralise hostile escape sequences."`
+	Input   bool   `help:"Include what was typed, where it was recorded."`
+}
+
+// Help is shown below the usage.
+func (*recordingExportCmd) Help() string {
+	return "Example: ssh jit-gateway recording export S7K2 > s.cast; asciinema play s.cast"
+}
+
+func (x *recordingExportCmd) Run(c *call) error {
+	rd, row, err := c.openRecording(x.Session)
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	if err := c.auditSession(audit.RecordingExported, row, map[string]string{"format": x.Format}); err != nil {
+		return err
+	}
+	o := recording.ExportOptions{Raw: x.Raw, Input: x.Input}
+	var w io.Writer = c.out
+	switch x.Format {
+	case "cast3":
+		return recording.ExportCast(rd, w, 3, o)
+	case "text":
+		return recording.ExportText(rd, w, o)
+	case "sql":
+		return recording.ExportSQL(rd, w, o)
+	case "files":
+		return recording.ExportFiles(rd, w, o)
+	case "json":
+		return recording.ExportJSON(rd, w, o)
+	}
+	return recording.ExportCast(rd, w, 2, o)
+}
+
+type recordingVerifyCmd struct {
+	Sessions []string `arg:"" optional:"" name:"session" help:"Sessions; with --all every recording."`
+	All      bool     `help:"Every recording that you may see."`
+}
+
+// verifyJSON is what --json prints of a verified recording.
+type verifyJSON struct {
+	Session string            `json:"session"`
+	OK      bool              `json:"ok"`
+	Report  *recording.Report `json:"report,omitempty"`
+	Text    string            `json:"text"`
+}
+
+func (v *recordingVerifyCmd) Run(c *call) error {
+	ids := v.Sessions
+	switch {
+	case v.All == (len(ids) > 0):
+		return usagef("Name sessions, or --all.")
+	case v.All:
+		infos, err := c.r.o.Recordings.List()
+		if err != nil {
+			return err
+		}
+		for _, in := range infos {
+			if !in.Live && (c.seesAll() || c.mayReplay(in.Header.Grant)) {
+				ids = append(ids, in.Session)
+			}
+		}
+	}
+	var out []verifyJSON
+	bad := 0
+	for _, id := range ids {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		one := c.verifyRecording(id)
+		if out = append(out, one); !one.OK {
+			bad++
+		}
+		if !c.root.JSON {
+			c.print("%s: %s", display.Line(one.Session, 40), lineByLine(one.Text))
+		}
+	}
+	if c.root.JSON {
+		if err := c.json(append([]verifyJSON{}, out...)); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return errQuiet
+	}
+	return nil
+}
+
+func (c *call) verifyRecording(id string) verifyJSON {
+	rd, row, err := c.openRecording(id)
+	if err != nil {
+		text := err.Error()
+		var f *failure
+		if !errors.As(err, &f) {
+			text = "cannot be read: " + text
+		}
+		return verifyJSON{Session: cleanID(id), Text: text}
+	}
+	defer rd.Close()
+	rep := rd.Verify()
+	return verifyJSON{Session: row.ID, OK: rep.OK, Report: &rep, Text: rep.String()}
+}
+
+// lineByLine is display.Line for a text that has lines of its own.
+func lineByLine(s string) string {
+	parts := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, p := range parts {
+		parts[i] = display.Line(p, 0)
+	}
+	return strings.Join(parts, "\n  ")
+}
+
+type recordingSearchCmd struct {
+	Text   []string `arg:"" help:"Words to find."`
+	User   string   `help:"Of this user."`
+	Target string   `help:"On this target."`
+	Since  span     `help:"Within this time, such as 7d." placeholder:"DURATION"`
+	Limit  int      `help:"At most so many." default:"100"`
+}
+
+func (s *recordingSearchCmd) Run(c *call) error {
+	f := store.LineFilter{Target: s.Target, Limit: s.Limit}
+	if s.User != "" {
+		u, err := c.findUser(s.User)
+		if err != nil {
+			return err
+		}
+		f.UserID = u.ID
+	}
+	if s.Since != 0 {
+		f.Since = c.r.o.Now().Add(-time.Duration(s.Since))
+	}
+	text := strings.Join(s.Text, " ")
+	_, err := c.r.o.Log.Append(c.ctx, audit.Event{Type: audit.RecordingViewed, Outcome: audit.Success, Actor: c.actor(), Target: s.Target,
+		Detail: map[string]string{"how": "search"}})
+	if err != nil {
+		return fmt.Errorf("record the search: %w", err)
+	}
+	hits, err := c.r.o.Search(c.ctx, text, f)
+	if err != nil {
+		return err
+	}
+	if c.root.JSON {
+		return c.json(append([]store.LineHit{}, hits...))
+	}
+	if len(hits) == 0 {
+		c.say("Nothing found.")
+		return nil
+	}
+	t := newTable("SESSION", "USER", "TARGET", "STARTED", "AT", "KIND", "TEXT")
+	for _, h := range hits {
+		excerpt := strings.NewReplacer(store.MarkStart, "", store.MarkEnd, "").Replace(h.Excerpt)
+		t.row(h.Session, h.User, h.Target, c.stamp(h.StartedAt), clockText(h.At), h.Kind, excerpt)
+	}
+	return c.table(t)
+}

@@ -1,0 +1,434 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/display"
+	"jit-gateway/internal/id"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/store"
+)
+
+type userCmd struct {
+	List    userListCmd    `cmd:"" help:"List users." who:"auditor"`
+	Add     userAddCmd     `cmd:"" help:"Add a user."`
+	Set     userSetCmd     `cmd:"" help:"Change groups, mail address or validity."`
+	Invite  userInviteCmd  `cmd:"" help:"Print a one-time code for a first key and second factor, adding the user if needed."`
+	Disable userDisableCmd `cmd:"" help:"Disable a user: sessions, waits and connections end now."`
+	Enable  userEnableCmd  `cmd:"" help:"Enable a disabled user."`
+	Key     userKeyCmd     `cmd:"" help:"List, add or remove a user's keys."`
+}
+
+const keyCodeLifetime = time.Hour
+
+// confirmAdmin takes a fresh code of an administrator who came over ssh: a
+// key alone changes nobody. The local administrator owns the machine.
+func (c *call) confirmAdmin() error {
+	if c.inv.LocalAdmin {
+		return nil
+	}
+	_, err := c.r.o.Dialogue.Proof(c.ctx, c.term, c.inv.Caller, "")
+	return err
+}
+
+func (c *call) findUser(name string) (identity.User, error) {
+	u, err := c.r.o.Users.UserByName(c.ctx, name)
+	if isNotFound(err) {
+		return u, failf("There is no user %s. See: %suser list", display.Line(name, 64), c.prefix())
+	}
+	return u, err
+}
+
+type userListCmd struct{}
+
+func (*userListCmd) Run(c *call) error {
+	list, err := c.r.o.Users.Users(c.ctx)
+	if err != nil {
+		return err
+	}
+	if c.root.JSON {
+		return c.json(append([]identity.User{}, list...))
+	}
+	t := newTable("USER", "KIND", "STATE", "GROUPS", "KEYS", "FACTORS", "SEEN")
+	for _, u := range list {
+		keys, err := c.r.o.Users.Keys(c.ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		fs, err := c.r.o.MFA.Factors(c.ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		state := cell{string(u.State), plain}
+		if !u.Usable(c.r.o.Now()) {
+			state = cell{"disabled", red}
+		}
+		kinds := map[string]bool{}
+		for _, f := range fs {
+			kinds[string(f.Kind)] = true
+		}
+		t.row(u.Name, string(u.Kind), state, names(u.Groups), fmt.Sprint(len(keys)), strings.Join(sorted(kinds), ","), c.ago(u.LastSeen))
+	}
+	return c.table(t)
+}
+
+func sorted(m map[string]bool) []string {
+	var list []string
+	for k := range m {
+		list = append(list, k)
+	}
+	slices.Sort(list)
+	return list
+}
+
+type userAddCmd struct {
+	Name       string   `arg:"" help:"Login name: lower-case letters, digits, dot, dash, underscore."`
+	Group      []string `help:"Group to be in; may be repeated." short:"g"`
+	Email      string   `help:"For notifications."`
+	Machine    bool     `help:"A machine identity rather than a person."`
+	Owner      string   `help:"User who answers for a machine or an alternate account."`
+	ValidUntil string   `help:"Last day, as 2006-01-02 (UTC): disabled by itself afterwards." placeholder:"DATE"`
+	Key        string   `help:"Public key, or - to read it from stdin." placeholder:"KEY"`
+}
+
+func (a *userAddCmd) Run(c *call) error {
+	key, err := c.keyArg(a.Key)
+	if err != nil {
+		return err
+	}
+	u, err := c.newUser(a.Name, a.Group, a.Machine, a.Owner)
+	if err != nil {
+		return err
+	}
+	u.Email = a.Email
+	if u.ValidUntil, err = parseDay(a.ValidUntil); err != nil {
+		return err
+	}
+	if err := c.confirmAdmin(); err != nil {
+		return err
+	}
+	if err := c.createUser(u); err != nil {
+		return err
+	}
+	if key != nil {
+		if err := c.addKey(u, key); err != nil {
+			return err
+		}
+	}
+	if c.root.JSON {
+		return c.json(u)
+	}
+	c.say("User %s added.", u.Name)
+	if key == nil {
+		c.say("Next, a key and a second factor: %suser invite %s", c.prefix(), u.Name)
+	}
+	return nil
+}
+
+func (c *call) newUser(name string, groups []string, machine bool, owner string) (identity.User, error) {
+	if err := identity.ValidName(name); err != nil {
+		return identity.User{}, usagef("%s", dialogue.Sentence(err.Error()))
+	}
+	u := identity.User{ID: id.New(id.User), Name: name, Kind: identity.Human, State: identity.Active, CreatedAt: c.r.o.Now().UTC(), Groups: cleanGroups(groups)}
+	if machine {
+		u.Kind = identity.Machine
+		if owner == "" {
+			return u, usagef("A machine needs a person who answers for it: --owner USER.")
+		}
+	}
+	if owner != "" {
+		o, err := c.findUser(owner)
+		if err != nil {
+			return u, err
+		}
+		u.Owner = o.Person()
+	}
+	return u, nil
+}
+
+func (c *call) createUser(u identity.User) error {
+	err := c.r.o.Users.CreateUser(c.ctx, u, audit.Event{Type: audit.UserAdded, Outcome: audit.Success, Actor: c.actor(), User: u.ID,
+		Detail: map[string]string{"name": u.Name, "kind": string(u.Kind), "groups": strings.Join(u.Groups, ",")}})
+	if errors.Is(err, store.ErrExists) {
+		return failf("There is a user %s already.", u.Name)
+	}
+	return err
+}
+
+func cleanGroups(gs []string) []string {
+	var out []string
+	for _, g := range gs {
+		for _, one := range strings.Split(g, ",") {
+			if one = strings.TrimSpace(one); one != "" {
+				out = append(out, one)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func parseDay(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return t, usagef("%q is not a day like 2006-01-02.", display.Line(s, 40))
+	}
+	return t.AddDate(0, 0, 1), nil // to the end of that day
+}
+
+// keyArg reads a key from the argument or, for "-", from stdin.
+func (c *call) keyArg(arg string) (ssh.PublicKey, error) {
+	raw := []byte(arg)
+	switch arg {
+	case "":
+		return nil, nil
+	case "-":
+		var err error
+		if raw, err = c.readAll(16<<10, "A public key"); err != nil {
+			return nil, err
+		}
+	}
+	return parseKey(raw)
+}
+
+func (c *call) addKey(u identity.User, key ssh.PublicKey) error {
+	fp := ssh.FingerprintSHA256(key)
+	err := c.r.o.Users.AddKey(c.ctx, identity.Key{Fingerprint: fp, UserID: u.ID, Authorized: keyLine(key), CreatedAt: c.r.o.Now().UTC()},
+		audit.Event{Type: audit.KeyAdded, Outcome: audit.Success, Actor: c.actor(), User: u.ID, Detail: map[string]string{"fingerprint": fp, "by": "administrator"}})
+	if errors.Is(err, store.ErrExists) {
+		return failf("That key is registered already.")
+	}
+	return err
+}
+
+type userSetCmd struct {
+	Name        string   `arg:"" help:"User."`
+	AddGroup    []string `help:"Add to this group; may be repeated."`
+	RemoveGroup []string `help:"Remove from this group; may be repeated."`
+	Email       *string  `help:"Mail address for notifications; empty removes it."`
+	ValidUntil  *string  `help:"Last day, as 2006-01-02 (UTC); empty removes it." placeholder:"DATE"`
+}
+
+func (s *userSetCmd) Run(c *call) error {
+	u, err := c.findUser(s.Name)
+	if err != nil {
+		return err
+	}
+	detail := map[string]string{}
+	before := strings.Join(u.Groups, ",")
+	groups := cleanGroups(append(slices.Clone(u.Groups), s.AddGroup...))
+	drop := cleanGroups(s.RemoveGroup)
+	u.Groups = slices.DeleteFunc(groups, func(g string) bool { return slices.Contains(drop, g) })
+	if after := strings.Join(u.Groups, ","); after != before {
+		detail["groups_before"], detail["groups"] = before, after
+	}
+	if s.Email != nil {
+		u.Email, detail["email"] = *s.Email, display.Line(*s.Email, 200)
+	}
+	if s.ValidUntil != nil {
+		if u.ValidUntil, err = parseDay(*s.ValidUntil); err != nil {
+			return err
+		}
+		detail["valid_until"] = *s.ValidUntil
+	}
+	if len(detail) == 0 {
+		return usagef("Nothing would change: give --add-group, --remove-group, --email or --valid-until.")
+	}
+	return c.updateUser(u, audit.UserUpdated, detail, true)
+}
+
+type userDisableCmd struct {
+	Name   string `arg:"" help:"User."`
+	Reason string `help:"For the record." short:"r"`
+}
+
+func (d *userDisableCmd) Run(c *call) error {
+	u, err := c.findUser(d.Name)
+	switch {
+	case err != nil:
+		return err
+	case u.State == identity.Disabled:
+		c.say("%s is disabled already.", u.Name)
+		return nil
+	case u.ID == c.inv.User.ID:
+		return failf("You cannot disable yourself; another administrator can.")
+	}
+	u.State = identity.Disabled
+	// No code: taking access away must never wait for a phone.
+	return c.updateUser(u, audit.UserDisabled, map[string]string{"reason": display.Line(d.Reason, 0)}, false)
+}
+
+type userEnableCmd struct {
+	Name string `arg:"" help:"User."`
+}
+
+func (e *userEnableCmd) Run(c *call) error {
+	u, err := c.findUser(e.Name)
+	switch {
+	case err != nil:
+		return err
+	case u.State == identity.Active:
+		c.say("%s is enabled already.", u.Name)
+		return nil
+	}
+	u.State = identity.Active
+	return c.updateUser(u, audit.UserEnabled, nil, true)
+}
+
+func (c *call) updateUser(u identity.User, typ audit.Type, detail map[string]string, code bool) error {
+	if code {
+		if err := c.confirmAdmin(); err != nil {
+			return err
+		}
+	}
+	err := c.r.o.Users.UpdateUser(c.ctx, u, audit.Event{Type: typ, Outcome: audit.Success, Actor: c.actor(), User: u.ID, Reason: detail["reason"], Detail: detail})
+	if errors.Is(err, store.ErrConflict) {
+		return failf("Somebody changed %s at the same moment. Look again: %suser list", u.Name, c.prefix())
+	}
+	if err != nil {
+		return err
+	}
+	if c.root.JSON {
+		if u, err = c.r.o.Users.User(c.ctx, u.ID); err != nil {
+			return err
+		}
+		return c.json(u)
+	}
+	switch typ {
+	case audit.UserDisabled:
+		c.say("%s is disabled; sessions and connections end now.", u.Name)
+	case audit.UserEnabled:
+		c.say("%s is enabled.", u.Name)
+	default:
+		c.say("%s: groups %s.", u.Name, display.Line(strings.Join(u.Groups, ", "), 0))
+	}
+	return nil
+}
+
+type userInviteCmd struct {
+	Name  string   `arg:"" help:"User; added if there is none."`
+	Group []string `help:"Group of a new user; may be repeated." short:"g"`
+	For   span     `help:"How long the code is good; 24h if not given." short:"f" placeholder:"DURATION"`
+}
+
+func (i *userInviteCmd) Run(c *call) error {
+	u, err := c.r.o.Users.UserByName(c.ctx, i.Name)
+	isNew := isNotFound(err)
+	switch {
+	case isNew:
+		if u, err = c.newUser(i.Name, i.Group, false, ""); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case len(i.Group) > 0:
+		return usagef("%s exists; change groups with: %suser set %s --add-group …", u.Name, c.prefix(), u.Name)
+	case u.State != identity.Active:
+		return failf("%s is disabled. First: %suser enable %s", u.Name, c.prefix(), u.Name)
+	}
+	if err := c.confirmAdmin(); err != nil {
+		return err
+	}
+	if isNew {
+		if err := c.createUser(u); err != nil {
+			return err
+		}
+	}
+	return c.invite(u, time.Duration(i.For))
+}
+
+// inviteJSON is what --json prints.
+type inviteJSON struct {
+	User    string    `json:"user"`
+	Code    string    `json:"code"`
+	Command string    `json:"command"`
+	Expires time.Time `json:"expires"`
+}
+
+// invite makes and prints a one-time code.
+func (c *call) invite(u identity.User, ttl time.Duration) error {
+	by := c.inv.User.ID
+	if c.inv.LocalAdmin {
+		by = "local-admin"
+	}
+	code, inv := identity.NewInvite(u.ID, by, c.r.o.Now(), ttl)
+	err := c.r.o.Users.CreateInvite(c.ctx, inv, audit.Event{Type: audit.UserInvited, Outcome: audit.Success, Actor: c.actor(), User: u.ID,
+		Detail: map[string]string{"invite": inv.ID, "expires": inv.ExpiresAt.UTC().Format(time.RFC3339)}})
+	if err != nil {
+		return err
+	}
+	run := EnrollCommand(c.r.o.Public, u.Name, code)
+	if c.root.JSON {
+		return c.json(inviteJSON{u.Name, code, run, inv.ExpiresAt.UTC()})
+	}
+	c.say("One-time code for %s, good once within %s. Hand it over in private; they run:", u.Name, dialogue.LongDuration(inv.ExpiresAt.Sub(c.r.o.Now())))
+	c.print("%s", run)
+	return nil
+}
+
+// EnrollCommand is what somebody with a one-time code runs.
+func EnrollCommand(p Public, user, code string) string {
+	host := p.Host
+	if host == "" {
+		host = p.Name
+	}
+	port := ""
+	if p.SSHPort != 0 && p.SSHPort != 22 {
+		port = fmt.Sprintf(" -p %d", p.SSHPort)
+	}
+	return fmt.Sprintf("ssh -t%s %s@%s enroll %s", port, user, host, code)
+}
+
+type userKeyCmd struct {
+	Name   string `arg:"" help:"User."`
+	Add    string `help:"Add a public key; - reads it from stdin." placeholder:"KEY" xor:"what"`
+	Remove string `help:"Remove a key; its connections end now." placeholder:"SHA256:…" xor:"what"`
+}
+
+func (k *userKeyCmd) Run(c *call) error {
+	u, err := c.findUser(k.Name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case k.Add != "":
+		key, err := c.keyArg(k.Add)
+		if err != nil {
+			return err
+		}
+		if err := c.confirmAdmin(); err != nil {
+			return err
+		}
+		if err := c.addKey(u, key); err != nil {
+			return err
+		}
+		c.say("%s: the key %s is registered.", u.Name, ssh.FingerprintSHA256(key))
+		return nil
+	case k.Remove != "":
+		return c.dropKey(u, k.Remove)
+	}
+	keys, err := c.r.o.Users.Keys(c.ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	if c.root.JSON {
+		return c.json(append([]identity.Key{}, keys...))
+	}
+	t := newTable("KEY", "TYPE", "SINCE")
+	for _, key := range keys {
+		typ, _, _ := strings.Cut(key.Authorized, " ")
+		t.row(key.Fingerprint, typ, key.CreatedAt.UTC().Format(time.DateOnly))
+	}
+	return c.table(t)
+}
