@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -79,11 +78,7 @@ func LoadCases(path string) ([]Case, error) {
 		d.fail(&doc, "cases", "there are none: a test without cases passes for the wrong reason")
 	}
 	if len(d.errs) > 0 {
-		all := make([]error, len(d.errs))
-		for i, e := range d.errs {
-			all[i] = e
-		}
-		return nil, errors.Join(all...)
+		return nil, d.joined()
 	}
 	return f.Cases, nil
 }

@@ -8,7 +8,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -163,11 +162,7 @@ func Parse(path string, raw []byte) (*Config, error) {
 		d.check(&c, &doc)
 	}
 	if len(d.errs) > 0 {
-		all := make([]error, len(d.errs))
-		for i, e := range d.errs {
-			all[i] = e
-		}
-		return nil, errors.Join(all...)
+		return nil, d.joined()
 	}
 	return &c, nil
 }
@@ -198,11 +193,7 @@ func (c *Config) complete() {
 	for i := range c.Targets {
 		t := &c.Targets[i]
 		t.Source = "config"
-		if t.Kind == "" && t.SSH != nil {
-			t.Kind = inventory.SSH
-		} else if t.Kind == "" && t.Postgres != nil {
-			t.Kind = inventory.Postgres
-		}
+		inferKind(t)
 		if t.Postgres != nil {
 			t.Postgres.CAFile = abs(t.Postgres.CAFile)
 		}

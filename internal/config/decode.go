@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -22,6 +23,15 @@ type decoder struct {
 
 func (d *decoder) fail(n *yaml.Node, field, format string, args ...any) {
 	d.errs = append(d.errs, &Error{File: d.file, Line: n.Line, Field: field, Msg: fmt.Sprintf(format, args...)})
+}
+
+// joined is every error found, as one.
+func (d *decoder) joined() error {
+	all := make([]error, len(d.errs))
+	for i, e := range d.errs {
+		all[i] = e
+	}
+	return errors.Join(all...)
 }
 
 var durationType = reflect.TypeFor[time.Duration]()

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"jit-gateway/internal/inventory"
+)
+
+// ParseTargets reads definitions in the form that the configuration's targets
+// have, as a list or under the key "targets". JSON is YAML.
+func ParseTargets(name string, raw []byte) ([]inventory.Target, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return nil, &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
+	}
+	if len(doc.Content) == 0 {
+		return nil, &Error{File: name, Msg: "no targets here"}
+	}
+	d := &decoder{file: name}
+	var file struct {
+		Targets []inventory.Target `yaml:"targets"`
+	}
+	root, prefix := doc.Content[0], "targets"
+	if root.Kind == yaml.SequenceNode {
+		d.value(root, reflect.ValueOf(&file.Targets).Elem(), "", false)
+		prefix = ""
+	} else {
+		d.value(root, reflect.ValueOf(&file).Elem(), "", false)
+	}
+	for i := range file.Targets {
+		t := &file.Targets[i]
+		t.Source = name
+		inferKind(t)
+		for _, e := range t.Validate() {
+			field := fmt.Sprintf("%s[%d].%s", prefix, i, e.Field)
+			d.fail(locate(&doc, field), field, "%s", e.Msg)
+		}
+	}
+	if len(d.errs) > 0 {
+		return nil, d.joined()
+	}
+	return file.Targets, nil
+}
+
+// inferKind fills Kind from the block that is there.
+func inferKind(t *inventory.Target) {
+	switch {
+	case t.Kind != "":
+	case t.SSH != nil:
+		t.Kind = inventory.SSH
+	case t.Postgres != nil:
+		t.Kind = inventory.Postgres
+	}
+}
