@@ -98,14 +98,18 @@ func (c *console) pump(in io.Reader) {
 	}
 }
 
-// route gives keys away. A Ctrl-C splits the chunk: what follows it may
-// already belong to somebody else.
+// route gives keys away. Enter and Ctrl-C split the chunk: what follows them
+// belongs to whoever asks next.
 func (c *console) route(b []byte) {
 	for len(b) > 0 {
 		n := len(b)
 		for i, k := range b {
 			if k == keyInterrupt {
 				n = max(i, 1)
+				break
+			}
+			if k == '\r' || k == '\n' {
+				n = i + 1
 				break
 			}
 		}
@@ -117,6 +121,19 @@ func (c *console) route(b []byte) {
 func (c *console) give(b []byte) {
 	c.mu.Lock()
 	cur, idle, stop := c.cur, c.idle, c.stop
+	q, isQuestion := cur.(*question)
+	if isQuestion && q.full() {
+		cur, isQuestion = nil, false
+		if b[0] == keyInterrupt {
+			c.mu.Unlock()
+			return
+		}
+	} else if cur != nil {
+		idle = nil
+	}
+	if idle != nil && (idle.full() || q != nil) {
+		idle = nil
+	}
 	if cur == nil && idle == nil && b[0] != keyInterrupt {
 		if len(c.ahead)+len(b) <= maxTypeAhead {
 			c.ahead = append(c.ahead, b...)
@@ -125,7 +142,6 @@ func (c *console) give(b []byte) {
 		return
 	}
 	c.mu.Unlock()
-	_, isQuestion := cur.(*question)
 	switch {
 	case cur != nil && isQuestion && b[0] == keyInterrupt:
 		cur.fail(dialogue.ErrInterrupted)
@@ -168,9 +184,7 @@ func (c *console) readCommand(ctx context.Context, prompt string) (string, error
 		c.notify()
 		c.mu.Unlock()
 	}()
-	if len(ahead) > 0 {
-		q.key(ahead)
-	}
+	c.route(ahead)
 	if readErr != nil {
 		q.fail(readErr)
 	}
@@ -219,9 +233,7 @@ func (c *console) hold(ctx context.Context, sink keySink) (release func(), err e
 	ahead, readErr := c.ahead, c.readErr
 	c.ahead = nil
 	c.mu.Unlock()
-	if len(ahead) > 0 {
-		sink.key(ahead)
-	}
+	c.route(ahead)
 	if readErr != nil {
 		sink.fail(readErr)
 	}
@@ -308,7 +320,8 @@ type question struct {
 	prompt string
 
 	mu    sync.Mutex
-	dirty bool
+	dirty bool          // something is typed
+	done  bool          // Enter was typed: further keys are for the next question
 	clean chan struct{} // closed when dirty becomes false
 }
 
@@ -329,7 +342,8 @@ func (c *console) newQuestion(prompt string) *question {
 func (q *question) key(b []byte) {
 	q.mu.Lock()
 	last := b[len(b)-1]
-	now := last != '\r' && last != '\n' && last != 0x15 // Ctrl-U empties the line
+	q.done = last == '\r' || last == '\n'
+	now := !q.done && last != 0x15 // Ctrl-U empties the line
 	if q.dirty && !now {
 		close(q.clean)
 		q.clean = make(chan struct{})
@@ -337,6 +351,12 @@ func (q *question) key(b []byte) {
 	q.dirty = now
 	q.mu.Unlock()
 	q.keyPipe.key(b)
+}
+
+func (q *question) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.done
 }
 
 // dirtyUntil returns nil for an empty line, else what is closed once it is.

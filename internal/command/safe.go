@@ -103,7 +103,7 @@ func (s *safeWriter) utf8(b byte) {
 	if !utf8.FullRune(s.seq) {
 		return
 	}
-	if r, _ := utf8.DecodeRune(s.seq); r != utf8.RuneError && r >= 0xa0 {
+	if r, n := utf8.DecodeRune(s.seq); n > 1 && r >= 0xa0 {
 		s.out.Write(s.seq)
 	}
 	s.end()

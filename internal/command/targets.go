@@ -19,7 +19,6 @@ type targetJSON struct {
 	Aliases  []string           `json:"aliases,omitempty"`
 	Labels   map[string]string  `json:"labels,omitempty"`
 	Logins   []string           `json:"logins"`
-	Rule     string             `json:"rule,omitempty"`
 	Grants   []approval.Grant   `json:"grants,omitempty"`
 	Requests []approval.Request `json:"requests,omitempty"`
 }
@@ -32,7 +31,7 @@ func (*targetsCmd) Run(c *call) error {
 	if c.root.JSON {
 		out := make([]targetJSON, len(views))
 		for i, v := range views {
-			out[i] = targetJSON{v.Target.Name, v.Target.Kind, v.Target.Aliases, v.Target.Labels, v.Logins, v.Rule, v.Grants, v.Requests}
+			out[i] = targetJSON{v.Target.Name, v.Target.Kind, v.Target.Aliases, v.Target.Labels, v.Logins, v.Grants, v.Requests}
 		}
 		return c.json(out)
 	}

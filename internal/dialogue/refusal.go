@@ -61,7 +61,8 @@ func IsDecision(err error) bool {
 	for _, known := range []error{
 		approval.ErrNoGrant, approval.ErrNotActivated, approval.ErrCodeNeeded, approval.ErrNotYet,
 		approval.ErrForbidden, approval.ErrOwnRequest, approval.ErrDigest, approval.ErrNotPending,
-		approval.ErrUserDisabled, approval.ErrProofNeeded, store.ErrNotFound, store.ErrExists, store.ErrConflict,
+		approval.ErrUserDisabled, approval.ErrProofNeeded,
+		approval.ErrInvalid, approval.ErrEnded, approval.ErrClock, store.ErrNotFound, store.ErrExists, store.ErrConflict,
 	} {
 		if errors.Is(err, known) {
 			return true
