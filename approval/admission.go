@@ -61,3 +61,7 @@ func (a Admission) KeyFingerprint() string { return a.key }
 
 // End is the exact end of the window.
 func (a Admission) End() time.Time { return a.grant.End }
+
+// EndOf is the exact end as g, the admission's grant read again, has it: a
+// rule that has become shorter shortens an extended window too.
+func (a Admission) EndOf(g Grant) time.Time { return shortened(g, a.rule) }

@@ -44,9 +44,24 @@ func (s *Service) Approve(ctx context.Context, c Caller, requestID string, o App
 		if err == nil && r.State == Approved && r.Extends != "" {
 			err = s.extend(ctx, r)
 		}
+		if err == nil {
+			s.noteStamping(ctx, c, r)
+		}
 		return r, err
 	}
 	return Request{}, refuse(ErrNotPending, "%s is being answered by others; look at it again", requestID)
+}
+
+// noteStamping tells of an approver who does not read. The approval stands
+// whether or not that can be kept.
+func (s *Service) noteStamping(ctx context.Context, c Caller, r Request) {
+	u, err := s.o.Users.User(ctx, c.UserID)
+	if err == nil {
+		err = s.stamping(ctx, u, r, audit.Gateway)
+	}
+	if err != nil {
+		s.o.Logger.Error("look for approvals without reading", "user", c.UserID, "error", err)
+	}
 }
 
 func (s *Service) approve(ctx context.Context, c Caller, requestID string, o ApproveOptions, p mfa.Proof) (Request, error) {

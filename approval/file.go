@@ -53,6 +53,12 @@ func (s *Service) File(ctx context.Context, c Caller, a Ask) (Request, error) {
 			return Request{}, fmt.Errorf("file the request: %w", err)
 		}
 	}
+	if r, err = s.o.Requests.Request(ctx, r.ID); err != nil { // as stored, with its version
+		return Request{}, fmt.Errorf("read the request back: %w", err)
+	}
+	if err := s.raise(ctx, r, actor(u, c)); err != nil {
+		return Request{}, err
+	}
 	if rule.Auto || rule.BreakGlass != nil {
 		return s.approveByRule(ctx, r, rule)
 	}

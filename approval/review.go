@@ -9,7 +9,6 @@ import (
 
 	"jit-gateway/approval/mfa"
 	"jit-gateway/internal/audit"
-	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
 )
 
@@ -76,26 +75,4 @@ func (s *Service) OpenReviews(ctx context.Context, c Caller) ([]Grant, error) {
 	return slices.DeleteFunc(grants, func(g Grant) bool {
 		return !openReview(g) || !all && (g.UserID == u.ID || !slices.ContainsFunc(g.Rule.BreakGlass.Reviews, u.In))
 	}), nil
-}
-
-// Acknowledge puts into the log that the caller has seen a finding about a
-// request that they may see, with a note.
-func (s *Service) Acknowledge(ctx context.Context, c Caller, requestID, code, note string) error {
-	u, err := s.caller(ctx, c)
-	if err != nil {
-		return err
-	}
-	r, err := s.Request(ctx, c, requestID)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(codes(r.Risk), code) {
-		return refuse(store.ErrNotFound, "request %s has no finding %s", r.ID, display.Line(code, 40))
-	}
-	ev := s.requestEvent(audit.FindingAcked, r, actor(u, c), note)
-	ev.Detail["finding"] = code
-	if _, err := s.o.Log.Append(ctx, ev); err != nil {
-		return fmt.Errorf("log the acknowledgement: %w", err)
-	}
-	return nil
 }

@@ -61,6 +61,8 @@ type Options struct {
 	OpenSessions func(ctx context.Context, grantID string) (int, error)
 	// History is the past, for risk findings. Optional: without it there are none.
 	History risk.History
+	// Findings keeps them until somebody has looked. Optional: without it they are in the log alone.
+	Findings Findings
 	// Zone is where unusual hours are judged; UTC if nil.
 	Zone *time.Location
 	// Logger tells operators of trouble in Run; discarded if nil.

@@ -9,7 +9,7 @@ import (
 
 // Requests keeps requests. Both stores implement it.
 type Requests interface {
-	CreateRequest(ctx context.Context, r Request, ev audit.Event) error // store.ErrExists if the id was ever used
+	CreateRequest(ctx context.Context, r Request, ev audit.Event) error // with Version 1; store.ErrExists if the id was ever used
 	Request(ctx context.Context, id string) (Request, error)            // store.ErrNotFound
 	ListRequests(ctx context.Context, f RequestFilter) ([]Request, error)
 	// UpdateRequest writes State and what follows it in Request if the

@@ -179,6 +179,7 @@ func (s *Service) Approvers(ctx context.Context, r Request) ([]QuorumView, error
 type TargetView struct {
 	Target     inventory.Target
 	Logins     []string  // that rules let the user ask for
+	Rule       string    // the first rule that is about the user there
 	Emergency  []string  // further logins, that only a break-glass rule gives
 	Grants     []Grant   // waiting or live grants of the user on it
 	Requests   []Request // pending requests of the user on it
@@ -222,9 +223,24 @@ func (s *Service) Targets(ctx context.Context, c Caller) ([]TargetView, error) {
 			}
 		}
 		v.AskAllowed = len(v.Logins) > 0
+		v.Rule = firstRule(set, in, t, v.Logins)
 		if v.AskAllowed || len(v.Emergency)+len(v.Grants)+len(v.Requests) > 0 {
 			out = append(out, v)
 		}
 	}
 	return out, nil
+}
+
+// firstRule names the rule that would be looked at first for the first login.
+func firstRule(set *policy.Set, in policy.Input, t inventory.Target, logins []string) string {
+	if len(logins) == 0 {
+		return ""
+	}
+	in.Target, in.Login = t, logins[0]
+	for _, r := range set.Rules() {
+		if set.Selects(r.Name, in) {
+			return r.Name
+		}
+	}
+	return ""
 }
