@@ -24,11 +24,11 @@ func Races(t *testing.T, open func(t *testing.T) Store) {
 
 	s.race("two approvers", store.ErrConflict, func() func(int) error {
 		r := s.request(alice)
+		g := s.newGrant(r)
 		return func(i int) error {
-			r := r
+			r, g := r, g
 			r.State = approval.Approved
 			r.Votes = []approval.Vote{{UserID: bob.ID, Digest: r.Digest(), At: s.now.Add(time.Duration(i))}}
-			g := s.newGrant(r)
 			g.ID = r.ID + "-" + string(rune('a'+i))
 			r.GrantID = g.ID
 			return s.UpdateRequest(s.ctx, r, &g, ev(audit.RequestApproved))
