@@ -1,0 +1,106 @@
+package pgproxy
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"jit-gateway/approval/policy"
+)
+
+// error is e as an answer that leaves the connection open.
+func (e *pgError) error() *pgError {
+	c := *e
+	c.Severity = severityError
+	return &c
+}
+
+// A usage is what has been used of a budget, and what was added to it.
+type usage struct {
+	rows, bytes, statements atomic.Int64
+	extra                   struct{ rows, bytes, statements atomic.Int64 }
+	refs                    int // of the sessions that share it; under budgets.mu
+}
+
+// A budget bounds what one session does. The zero budget bounds nothing.
+type budget struct {
+	limited bool
+	limit   policy.Budget
+	per     string // "session" or "grant", for people
+	name    string // of the gateway, for the hint
+	grant   string
+	used    *usage
+}
+
+// statement counts one, or refuses it.
+func (b *budget) statement() *pgError {
+	if !b.limited {
+		return nil
+	}
+	u := b.used
+	switch {
+	case past(b.limit.Rows, &u.extra.rows, u.rows.Load()-1):
+		return b.spent("rows", b.limit.Rows+u.extra.rows.Load())
+	case past(b.limit.Bytes, &u.extra.bytes, u.bytes.Load()-1):
+		return b.spent("bytes", b.limit.Bytes+u.extra.bytes.Load())
+	}
+	if n := u.statements.Add(1); past(b.limit.Statements, &u.extra.statements, n-1) {
+		u.statements.Add(-1)
+		return b.spent("statements", b.limit.Statements+u.extra.statements.Load())
+	}
+	return nil
+}
+
+// take counts rows and bytes on their way to the client, or refuses them.
+func (b *budget) take(rows, bytes int64) *pgError {
+	u := b.used
+	if n := u.rows.Add(rows); rows > 0 && past(b.limit.Rows, &u.extra.rows, n-1) {
+		return b.spent("rows", b.limit.Rows+u.extra.rows.Load())
+	}
+	if n := u.bytes.Add(bytes); past(b.limit.Bytes, &u.extra.bytes, n-1) {
+		return b.spent("bytes", b.limit.Bytes+u.extra.bytes.Load())
+	}
+	return nil
+}
+
+// changed counts rows that a statement changed: known only when it has, so
+// the budget stops the next one.
+func (b *budget) changed(rows int64) { b.used.rows.Add(rows) }
+
+// past reports whether one more than used is past limit and extra.
+func past(limit int64, extra *atomic.Int64, used int64) bool {
+	return limit > 0 && used >= limit+extra.Load()
+}
+
+func (b *budget) spent(what string, limit int64) *pgError {
+	return fatal(stateBudget, "the budget of %d %s for this %s is spent", limit, what, b.per).error().
+		hint("An approver can raise it: ssh %s extend %s", b.name, b.grant)
+}
+
+// budgets shares usage between the sessions of a grant.
+type budgets struct {
+	mu     sync.Mutex
+	grants map[string]*usage
+}
+
+// open returns the budget of a session under a grant, and a function that
+// gives it back. What a grant has used is remembered while the grant's
+// sessions last, and by the caller's wish beyond them.
+func (b *budgets) open(grant, name string, limit policy.Budget) *budget {
+	out := &budget{limit: limit, per: "session", name: name, grant: grant, used: &usage{}}
+	out.limited = limit.Rows > 0 || limit.Bytes > 0 || limit.Statements > 0
+	if limit.Per != "grant" || !out.limited {
+		return out
+	}
+	out.per = "grant"
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.grants == nil {
+		b.grants = map[string]*usage{}
+	}
+	if u, ok := b.grants[grant]; ok {
+		out.used = u
+	} else {
+		b.grants[grant] = out.used
+	}
+	return out
+}
