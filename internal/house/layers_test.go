@@ -54,10 +54,11 @@ var support = map[string]bool{
 	"internal/house":           true,
 	"internal/store/storetest": true,
 	"internal/testenv":         true,
+	"internal/testenv/world":   true,
 }
 
 func supports(pkg string) bool {
-	return support[pkg] || strings.HasPrefix(pkg, "testdata/") || strings.HasPrefix(pkg, "bench/")
+	return support[pkg] || strings.HasPrefix(pkg, "internal/testenv/") || strings.HasPrefix(pkg, "testdata/") || strings.HasPrefix(pkg, "bench/")
 }
 
 func TestImportsPointDown(t *testing.T) {

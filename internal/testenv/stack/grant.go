@@ -1,0 +1,101 @@
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Grant takes a user from nothing to an open window on a target, with stock
+// ssh alone: the user asks, the approver approves what they were shown, the
+// user activates with a code. It returns the grant's id.
+func (s *Stack) Grant(ctx context.Context, user, approver, target, duration, reason string) (string, error) {
+	request, err := s.Ask(ctx, user, target, duration, reason)
+	if err != nil {
+		return "", err
+	}
+	if err := s.Approve(ctx, approver, request); err != nil {
+		return "", err
+	}
+	return s.Activate(ctx, user, request)
+}
+
+// Ask files a request and returns its id.
+func (s *Stack) Ask(ctx context.Context, user, target, duration, reason string) (string, error) {
+	out, err := s.Run(ctx, user, "", "jit-gateway", "request", target, "--no-wait", "--for", duration, "--reason", quote(reason))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(out), nil
+}
+
+// Approve approves requests, all with one code, naming what was shown by its
+// digest, as an approver without a terminal must.
+func (s *Stack) Approve(ctx context.Context, approver string, requests ...string) error {
+	args := append([]string{"jit-gateway", "approve"}, requests...)
+	for _, r := range requests {
+		digest, err := s.Digest(ctx, approver, r)
+		if err != nil {
+			return err
+		}
+		args = append(args, "--digest", digest)
+	}
+	code, err := s.Code(approver)
+	if err != nil {
+		return err
+	}
+	_, err = s.Run(ctx, approver, code+"\n", args...)
+	return err
+}
+
+// Digest is the SHA-256 of a request as the approver sees it.
+func (s *Stack) Digest(ctx context.Context, approver, request string) (string, error) {
+	out, err := s.Run(ctx, approver, "", "jit-gateway", "requests", request, "--json")
+	if err != nil {
+		return "", err
+	}
+	type view struct {
+		Digest string `json:"digest"`
+	}
+	var many []view
+	var one view
+	if err := json.Unmarshal([]byte(out), &many); err == nil && len(many) == 1 {
+		one = many[0]
+	} else if err := json.Unmarshal([]byte(out), &one); err != nil {
+		return "", fmt.Errorf("read request %s: %w", request, err)
+	}
+	if one.Digest == "" {
+		return "", fmt.Errorf("request %s was shown without its digest: %s", request, out)
+	}
+	return one.Digest, nil
+}
+
+// Activate opens the window of an approved request and returns the grant's id.
+func (s *Stack) Activate(ctx context.Context, user, request string) (string, error) {
+	code, err := s.Code(user)
+	if err != nil {
+		return "", err
+	}
+	out, err := s.Run(ctx, user, code+"\n", "jit-gateway", "activate", request, "--json")
+	if err != nil {
+		return "", err
+	}
+	var g struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal([]byte(out), &g); err != nil {
+		return "", fmt.Errorf("read what activate printed: %w", err)
+	}
+	return g.ID, nil
+}
+
+// Token is a session token for a database under a live grant.
+func (s *Stack) Token(ctx context.Context, user, target string) (string, error) {
+	out, err := s.Run(ctx, user, "", "jit-gateway", "token", target)
+	return strings.TrimSpace(out), err
+}
+
+// quote protects a word from the gateway's command line, which splits as a
+// shell does.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
