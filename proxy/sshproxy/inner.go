@@ -103,7 +103,7 @@ func (s *Server) innerHandshake(ctx context.Context, gone context.CancelCauseFun
 	if err != nil {
 		return nil, nil, nil, none, fmt.Errorf("host keys for %q: %w", p.requested, err)
 	}
-	h, init, err := hello(&watchedConn{Conn: conn, gone: gone})
+	h, init, err := hello(&watchedConn{Conn: proxy.Buffered(conn), gone: gone})
 	if err != nil {
 		return nil, nil, nil, none, err
 	}

@@ -73,12 +73,11 @@ type Log interface {
 
 // A Server handles SSH connections of users.
 type Server struct {
-	o       Options
-	addrs   *addresses
-	mu      sync.Mutex
-	outers  map[*outer]struct{}
-	ids     sessionIDs
-	version string
+	o      Options
+	addrs  *addresses
+	mu     sync.Mutex
+	outers map[*outer]struct{}
+	ids    sessionIDs
 }
 
 // New checks the options.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval"
+	"jit-gateway/approval/policy"
 	"jit-gateway/ca"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/proxy"
@@ -174,7 +175,7 @@ type mint struct {
 	sess    *session.Session
 	adm     approval.Admission
 	source  netip.Addr
-	key     *ca.SessionKey
+	forget  func() // drops the key
 	offered bool
 	err     error
 }
@@ -186,28 +187,25 @@ func (m *mint) signers() ([]ssh.Signer, error) {
 }
 
 func (m *mint) make() ([]ssh.Signer, error) {
-	t := m.adm.Target()
-	if t.SSH.Key != "" {
-		err := m.sess.Audit(m.ctx, configuredKeyEvent(t, m.adm.Login()))
-		if err != nil {
+	if t := m.adm.Target(); t.SSH.Key != "" {
+		if err := m.sess.Audit(m.ctx, configuredKeyEvent(t, m.adm.Login())); err != nil {
 			return nil, err
 		}
 		return m.s.configuredKey(t)
 	}
-	key, err := ca.NewSessionKey()
-	if err != nil {
-		return nil, err
-	}
-	m.key = key
-	cred, err := m.sess.Intend(m.ctx, session.Credential{
-		Kind: "ssh_cert", Name: ssh.FingerprintSHA256(key.PublicKey()),
-		ExpiresAt: m.s.o.Now().Add(ca.UserCertLife),
+	c := m.adm.Rule().SSH()
+	signer, forget, err := m.sess.MintSSH(m.ctx, m.s.o.Authority, ca.UserCertOptions{
+		SourceAddresses: m.sources(), ForceCommand: c.ForceCommand, Extensions: extensionsFor(c),
 	})
 	if err != nil {
 		return nil, err
 	}
-	m.sess.Hold(cred.ID, key)
-	c := m.adm.Rule().SSH()
+	m.forget = forget
+	return []ssh.Signer{signer}, nil
+}
+
+// extensionsFor is the least that a rule needs of a certificate.
+func extensionsFor(c policy.Channels) []string {
 	var ext []string
 	if c.Shell || c.Exec || c.ForceCommand != "" {
 		ext = append(ext, "permit-pty", "permit-user-rc")
@@ -218,22 +216,7 @@ func (m *mint) make() ([]ssh.Signer, error) {
 	if len(c.Local) > 0 || len(c.Remote) > 0 {
 		ext = append(ext, "permit-port-forwarding")
 	}
-	cert, err := m.s.o.Authority.UserCert(m.adm, key.PublicKey(), ca.UserCertOptions{
-		Session: m.sess.ID(), SourceAddresses: m.sources(), ForceCommand: c.ForceCommand, Extensions: ext,
-	})
-	if err != nil {
-		return nil, err
-	}
-	signer, err := key.Signer(cert)
-	if err != nil {
-		return nil, err
-	}
-	return []ssh.Signer{signer}, m.sess.Minted(m.ctx, cred.ID, map[string]string{
-		"serial":       strconv.FormatUint(cert.Serial, 10),
-		"key_id":       cert.KeyId,
-		"principal":    strings.Join(cert.ValidPrincipals, ","),
-		"valid_before": time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339),
-	})
+	return ext
 }
 
 // sources bind the certificate to the gateway.
@@ -250,8 +233,8 @@ func (m *mint) sources() []string {
 
 // destroy drops the key: authentication is done, one way or the other.
 func (m *mint) destroy() {
-	if m.key != nil {
-		m.key.Destroy()
+	if m.forget != nil {
+		m.forget()
 	}
 }
 
