@@ -72,9 +72,9 @@ const (
 	FactorLocked   Type = "factor.locked"
 	LoginPassed    Type = "login.passed"
 	LoginFailed    Type = "login.failed"
+	PageLinkMade   Type = "page.link_made"
 	PageSignedIn   Type = "page.signed_in"
 	PageSignedOut  Type = "page.signed_out"
-	PageLinkMade   Type = "page.link_made" // a one-time sign-in link
 	PageLinkUsed   Type = "page.link_used"
 
 	TargetAdded   Type = "target.added"

@@ -92,7 +92,7 @@ func Verify(ctx context.Context, log LogReader, vkey string, o VerifyOptions) (R
 		}
 		v.outside = append(v.outside, c)
 	}
-	slices.SortFunc(v.outside, func(a, b Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
+	slices.SortFunc(v.outside, bySize)
 
 	v.meetOutside() // an empty tree may have been signed
 	for e, err := range log.Entries(ctx) {
@@ -118,6 +118,7 @@ type verifier struct {
 	key     note.Verifier
 	check   func(Event) error
 	outside []Checkpoint // those not met yet, by size
+	ahead   []Checkpoint // stored ones that came before all of their events did
 	edge    Edge
 	signed  tlog.Tree // the newest tree under a good checkpoint
 	report  Report
@@ -165,6 +166,7 @@ func (v *verifier) leaf(l Leaf) {
 		return
 	}
 	v.meetOutside()
+	v.meetAhead()
 	if v.check != nil && v.report.Problem == nil {
 		if err := v.check(e); err != nil {
 			v.fail(Missing, l.Seq, l.Seq, "event %d (%s, session %s): %v", l.Seq, e.Type, cmp.Or(e.Session, "none"), err)
@@ -172,26 +174,52 @@ func (v *verifier) leaf(l Leaf) {
 	}
 }
 
+// maxAhead bounds what a hostile file can make the verifier keep.
+const maxAhead = 64
+
 func (v *verifier) checkpoint(c Checkpoint) {
 	opened, err := open(c.Note, v.key)
 	if err != nil {
 		v.fail(Forged, c.Size, c.Size, "the stored checkpoint of %d events is not good: %v", c.Size, err)
 		return
 	}
-	t := v.edge.Tree()
-	switch {
+	opened.Time = c.Time
+	switch t := v.edge.Tree(); {
 	case opened.Size < t.N:
 		// Stored while the log was being read, after later events were. It
 		// vouches for less than what is known; it is not counted.
 	case opened.Size > t.N:
-		v.fail(Truncated, t.N, opened.Size-1, "the log ends after %d events, but a checkpoint of %d was signed%s: %s at the end removed", t.N, opened.Size, when(c.Time), were(opened.Size-t.N))
-	case opened.Root != t.Hash:
-		v.fail(Rewritten, v.signed.N, t.N-1, "the checkpoint of %d events%s was signed over other events: one of the events %d to %d was changed", t.N, when(c.Time), v.signed.N, t.N-1)
+		// Events are missing. If more come, they show from where; if none do,
+		// the end was cut off.
+		if len(v.ahead) < maxAhead {
+			v.ahead = append(v.ahead, opened)
+		} else if last := &v.ahead[maxAhead-1]; opened.Size > last.Size {
+			*last = opened
+		}
 	default:
-		v.signed = t
-		v.report.Checkpoints++
-		v.report.Signed, v.report.Newest = t.N, c.Time
+		v.meet(opened, t)
 	}
+}
+
+// meet compares a checkpoint with the tree of its size.
+func (v *verifier) meet(c Checkpoint, t tlog.Tree) {
+	if c.Root != t.Hash {
+		v.fail(Rewritten, v.signed.N, t.N-1, "the checkpoint of %d events%s was signed over other events: one of the events %d to %d was changed", t.N, when(c.Time), v.signed.N, t.N-1)
+		return
+	}
+	v.signed = t
+	v.report.Checkpoints++
+	v.report.Signed, v.report.Newest = t.N, c.Time
+}
+
+func (v *verifier) meetAhead() {
+	v.ahead = slices.DeleteFunc(v.ahead, func(c Checkpoint) bool {
+		if c.Size != v.edge.Size() {
+			return false
+		}
+		v.meet(c, v.edge.Tree())
+		return true
+	})
 }
 
 // meetOutside compares with the outside checkpoints of the size reached.
@@ -209,13 +237,18 @@ func (v *verifier) meetOutside() {
 func (v *verifier) end() {
 	n := v.edge.Size()
 	switch {
+	case len(v.ahead) > 0:
+		c := slices.MaxFunc(v.ahead, bySize)
+		v.fail(Truncated, n, c.Size-1, "the log ends after %d events, but a checkpoint of %d was signed%s: %s removed at the end", n, c.Size, when(c.Time), were(c.Size-n))
 	case len(v.outside) > 0:
 		last := v.outside[len(v.outside)-1].Size
-		v.fail(Truncated, n, last-1, "the log ends after %d events, but the checkpoint kept outside covers %d: %s at the end removed", n, last, were(last-n))
+		v.fail(Truncated, n, last-1, "the log ends after %d events, but the checkpoint kept outside covers %d: %s removed at the end", n, last, were(last-n))
 	case n > 0 && v.report.Checkpoints == 0:
 		v.fail(Unsigned, 0, n-1, "none of the %d events is under a signed checkpoint: nothing vouches for them", n)
 	}
 }
+
+func bySize(a, b Checkpoint) int { return cmp.Compare(a.Size, b.Size) }
 
 func when(t time.Time) string {
 	if t.IsZero() {
