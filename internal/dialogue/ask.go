@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,6 +17,13 @@ import (
 // begins with why it asks. Without a terminal what is missing is a *Refusal.
 func (d *Dialogue) File(ctx context.Context, t Terminal, c approval.Caller, a approval.Ask, first bool) (approval.Request, error) {
 	p, err := d.o.Approvals.Preview(ctx, c, a)
+	var choose *approval.ChooseLogin
+	if t != nil && errors.As(err, &choose) {
+		if a.Login, err = d.chooseLogin(ctx, t, choose); err != nil {
+			return approval.Request{}, err
+		}
+		p, err = d.o.Approvals.Preview(ctx, c, a)
+	}
 	if err != nil {
 		return approval.Request{}, d.refused(err)
 	}

@@ -129,6 +129,9 @@ func Sentence(s string) string {
 	if !strings.ContainsAny(s[len(s)-1:], ".!?:") {
 		s += "."
 	}
+	if word, _, _ := strings.Cut(s, " "); strings.HasSuffix(word, ":") {
+		return s // it begins with a name, which is as it is
+	}
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
