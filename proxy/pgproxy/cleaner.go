@@ -25,14 +25,12 @@ const (
 // was changed or removed since. It drops only what the store names.
 type RoleCleaner struct {
 	admins *admins
-	inv    inventory.Inventory
-	sec    func(ref string) (string, error)
 }
 
 // NewRoleCleaner returns a cleaner. It needs no Server: session.NewManager
 // takes it before there is one.
-func NewRoleCleaner(inv inventory.Inventory, secrets func(ref string) (string, error)) *RoleCleaner {
-	return &RoleCleaner{admins: &admins{secrets: secrets}, inv: inv, sec: secrets}
+func NewRoleCleaner(secrets func(ref string) (string, error)) *RoleCleaner {
+	return &RoleCleaner{admins: &admins{secrets: secrets}}
 }
 
 // Cleaners is what session.Options takes.
