@@ -33,7 +33,7 @@ var (
 // classes maps every event type; a test holds it complete.
 var classes = map[audit.Type]class{
 	audit.GatewayStarted: lifecycle(3), audit.GatewayStopped: lifecycle(4), audit.GatewayRecovered: lifecycle(99),
-	audit.ConfigLoaded: lifecycle(99), audit.Heartbeat: lifecycle(99), audit.CARotated: lifecycle(99),
+	audit.ConfigLoaded: lifecycle(99), audit.Heartbeat: lifecycle(99), audit.ClockReset: lifecycle(99), audit.CARotated: lifecycle(99),
 
 	audit.UserAdded: accountChange(1), audit.UserUpdated: accountChange(99), audit.UserDisabled: accountChange(5),
 	audit.UserEnabled: accountChange(2), audit.UserInvited: accountChange(99), audit.KeyAdded: accountChange(99),
@@ -41,7 +41,7 @@ var classes = map[audit.Type]class{
 	audit.FactorLocked: accountChange(9),
 
 	audit.FactorPassed: authentication(99), audit.FactorFailed: authentication(99), audit.LoginPassed: authentication(1),
-	audit.LoginFailed: authentication(1), audit.PageSignedIn: authentication(1), audit.PageSignedOut: authentication(2),
+	audit.LoginFailed: authentication(1), audit.PageLinkMade: authentication(99), audit.PageLinkUsed: authentication(99), audit.PageSignedIn: authentication(1), audit.PageSignedOut: authentication(2),
 
 	audit.TargetAdded: entity(1), audit.TargetUpdated: entity(3), audit.TargetRemoved: entity(4),
 	audit.RequestFiled: entity(1), audit.RequestRefused: entity(99), audit.RequestVoted: entity(3), audit.RequestApproved: entity(99),

@@ -13,3 +13,11 @@ type PageSession struct {
 	Source         string    `json:"source,omitempty"`          // address without port
 	KeyFingerprint string    `json:"key_fingerprint,omitempty"` // SSH key that asked for the sign-in link
 }
+
+// Link is a one-time sign-in link to the page.
+type Link struct {
+	Hash           []byte // SHA-256 of the token in the link
+	UserID         string
+	KeyFingerprint string // SSH key that asked for it
+	ExpiresAt      time.Time
+}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"jit-gateway/internal/audit"
-	"jit-gateway/internal/identity"
 	"jit-gateway/internal/store"
 )
 
@@ -46,12 +45,12 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		again(http.StatusForbidden, sentence(err))
 		return
 	}
-	if err := s.o.Pages.UseLink(ctx, hashToken(link), now); err != nil {
+	if err := s.o.Pages.UseLink(ctx, hashToken(link), now, audit.Event{Type: audit.PageLinkUsed, Outcome: audit.Success, Actor: actor, User: u.ID}); err != nil {
 		gone()
 		return
 	}
 	token := newToken()
-	page := identity.PageSession{ID: hashToken(token), UserID: u.ID, KeyFingerprint: l.KeyFingerprint, Source: sourceOf(r),
+	page := store.PageSession{ID: pageID(token), UserID: u.ID, KeyFingerprint: l.KeyFingerprint, Source: sourceOf(r),
 		CreatedAt: now, ExpiresAt: now.Add(pageLifetime), LastSeen: now}
 	if err := s.o.Pages.CreatePageSession(ctx, page, audit.Event{Type: audit.PageSignedIn, Outcome: audit.Success, Actor: actor, User: u.ID}); err != nil {
 		s.fail(w, r, nil, err)

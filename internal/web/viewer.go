@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
@@ -23,10 +25,22 @@ const (
 	touchEvery   = time.Minute
 )
 
+// Pages keeps page sessions and one-time links. Both stores implement it.
+type Pages interface {
+	CreatePageSession(ctx context.Context, p store.PageSession, ev audit.Event) error
+	PageSession(ctx context.Context, id string) (store.PageSession, error) // store.ErrNotFound
+	TouchPageSession(ctx context.Context, id string, seen time.Time) error
+	DeletePageSession(ctx context.Context, id string, ev audit.Event) error
+	// Link finds a link that can still be used: store.ErrNotFound otherwise.
+	Link(ctx context.Context, hash []byte, now time.Time) (store.Link, error)
+	// UseLink spends it: store.ErrConflict if it was spent or has expired.
+	UseLink(ctx context.Context, hash []byte, now time.Time, ev audit.Event) error
+}
+
 // viewer is the signed-in user of one HTTP request, read afresh.
 type viewer struct {
 	identity.User
-	page    identity.PageSession
+	page    store.PageSession
 	Admin   bool
 	Auditor bool
 }
@@ -62,7 +76,7 @@ func (s *Server) viewer(r *http.Request) (*viewer, error) {
 		return nil, errNotSignedIn
 	}
 	ctx, now := r.Context(), s.o.Now()
-	p, err := s.o.Pages.PageSession(ctx, hashToken(c.Value))
+	p, err := s.o.Pages.PageSession(ctx, pageID(c.Value))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errNotSignedIn
 	} else if err != nil {
@@ -121,6 +135,9 @@ func hashToken(token string) []byte {
 	sum := sha256.Sum256([]byte(token))
 	return sum[:]
 }
+
+// pageID is how the store knows a cookie: its hash.
+func pageID(cookie string) string { return hex.EncodeToString(hashToken(cookie)) }
 
 func newToken() string {
 	b := make([]byte, 32)

@@ -38,7 +38,7 @@ type Options struct {
 	MFA        *mfa.Verifier
 	Users      identity.Store
 	Inventory  inventory.Inventory
-	Pages      identity.Pages
+	Pages      Pages
 	Sessions   Sessions
 	Rows       session.Store
 	Recordings *recording.Dir

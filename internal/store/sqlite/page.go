@@ -63,20 +63,33 @@ func (db *DB) DeletePageSessionsOf(ctx context.Context, userID string, ev audit.
 }
 
 // CreateLink keeps the hash of a one-time sign-in link.
-func (db *DB) CreateLink(ctx context.Context, hash []byte, userID string, expires time.Time, ev audit.Event) error {
+func (db *DB) CreateLink(ctx context.Context, l store.Link, ev audit.Event) error {
 	return db.change(ctx, "keep a sign-in link", ev, func(t *tx) error {
-		if _, err := t.exec("DELETE FROM page_links WHERE expires_at < ?", ns(expires.Add(-24*time.Hour))); err != nil {
+		if _, err := t.exec("DELETE FROM page_links WHERE expires_at < ?", ns(l.ExpiresAt.Add(-24*time.Hour))); err != nil {
 			return err
 		}
-		_, err := t.exec("INSERT INTO page_links (hash, user_id, expires_at, used_at) VALUES (?, ?, ?, 0)", hash, userID, ns(expires))
+		_, err := t.exec("INSERT INTO page_links (hash, user_id, key_fingerprint, expires_at, used_at) VALUES (?, ?, ?, ?, 0)",
+			l.Hash, l.UserID, l.KeyFingerprint, ns(l.ExpiresAt))
 		return err
 	})
 }
 
-// UseLink spends a sign-in link and says whose it is: of two at once, one
-// wins. store.ErrConflict if it was used or has expired.
-func (db *DB) UseLink(ctx context.Context, hash []byte, now time.Time, ev audit.Event) (userID string, err error) {
-	err = db.change(ctx, "use a sign-in link", ev, func(t *tx) error {
+// Link finds a sign-in link that is neither used nor expired by now:
+// store.ErrNotFound otherwise. It spends nothing.
+func (db *DB) Link(ctx context.Context, hash []byte, now time.Time) (store.Link, error) {
+	return get(ctx, db.read, "sign-in link", "SELECT hash, user_id, key_fingerprint, expires_at FROM page_links WHERE hash = ? AND used_at = 0 AND expires_at > ?",
+		[]any{hash, ns(now)}, func(r row) (l store.Link, err error) {
+			var expires int64
+			err = r.Scan(&l.Hash, &l.UserID, &l.KeyFingerprint, &expires)
+			l.ExpiresAt = at(expires)
+			return l, err
+		})
+}
+
+// UseLink spends a sign-in link: of two at once, one wins. store.ErrConflict
+// if it was used or has expired.
+func (db *DB) UseLink(ctx context.Context, hash []byte, now time.Time, ev audit.Event) error {
+	return db.change(ctx, "use a sign-in link", ev, func(t *tx) error {
 		n, err := t.exec("UPDATE page_links SET used_at = ? WHERE hash = ? AND used_at = 0 AND expires_at > ?", ns(now), hash, ns(now))
 		if err != nil {
 			return err
@@ -84,10 +97,6 @@ func (db *DB) UseLink(ctx context.Context, hash []byte, now time.Time, ev audit.
 		if n == 0 {
 			return t.lost("SELECT 1 FROM page_links WHERE hash = ?", hash)
 		}
-		return t.one([]any{&userID}, "SELECT user_id FROM page_links WHERE hash = ?", hash)
+		return nil
 	})
-	if err != nil {
-		return "", err
-	}
-	return userID, nil
 }

@@ -168,7 +168,9 @@ func (w *writer) one(t *tx, j *job) error {
 	if j.err = protect(j.fn, t); j.err != nil {
 		*t.edge = before
 		if err := w.exec("ROLLBACK TO change"); err != nil {
-			return fmt.Errorf("undo a failed change of the store: %w", err)
+			// A full disk or an I/O error has undone everything already. %v:
+			// the others' callers must not match this one's error.
+			return fmt.Errorf("a change in the same commit failed: %v", j.err)
 		}
 	}
 	if err := w.exec("RELEASE change"); err != nil {

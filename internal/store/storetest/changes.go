@@ -144,9 +144,9 @@ func (s *suite) changes() []change {
 			return func(e audit.Event) error { return fail(s.DeletePageSessionsOf(s.ctx, alice.ID, e)) }
 		}},
 		{"CreateLink", false, simple(func(e audit.Event) error {
-			return s.CreateLink(s.ctx, []byte{7}, alice.ID, s.now.Add(time.Hour), e)
+			return s.CreateLink(s.ctx, store.Link{Hash: []byte{7}, UserID: alice.ID, KeyFingerprint: "SHA256:a", ExpiresAt: s.now.Add(time.Hour)}, e)
 		})},
-		{"UseLink", false, simple(func(e audit.Event) error { return fail(s.UseLink(s.ctx, []byte{7}, s.now, e)) })},
+		{"UseLink", false, simple(func(e audit.Event) error { return s.UseLink(s.ctx, []byte{7}, s.now, e) })},
 		{"RaiseFinding", false, simple(func(e audit.Event) error { return s.RaiseFinding(s.ctx, store.Finding{ID: "N-new"}, e) })},
 		{"AckFinding", false, simple(func(e audit.Event) error { return s.AckFinding(s.ctx, "N-new", "U9", "", s.now, e) })},
 		{"CreateAdminAct", false, simple(func(e audit.Event) error {

@@ -63,8 +63,8 @@ func Races(t *testing.T, open func(t *testing.T) Store) {
 	})
 	s.race("one link twice", store.ErrConflict, func() func(int) error {
 		hash := []byte(s.id("L"))
-		s.ok(s.CreateLink(s.ctx, hash, alice.ID, s.now.Add(time.Hour), ev(audit.PageLinkMade)))
-		return func(int) error { return fail(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed))) }
+		s.ok(s.CreateLink(s.ctx, store.Link{Hash: hash, UserID: alice.ID, KeyFingerprint: "SHA256:a", ExpiresAt: s.now.Add(time.Hour)}, ev(audit.PageLinkMade)))
+		return func(int) error { return s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)) }
 	})
 	s.race("one key for two users", store.ErrExists, func() func(int) error {
 		print := s.id("SHA256:")

@@ -183,11 +183,15 @@ func page(s *suite) {
 	same(s, must(s.PageSession(s.ctx, "p4"))(s).UserID, bob.ID)
 
 	hash := []byte{5, 5}
-	s.ok(s.CreateLink(s.ctx, hash, alice.ID, s.now.Add(5*time.Minute), ev(audit.PageLinkMade)))
-	s.is(fail(s.UseLink(s.ctx, []byte{6}, s.now, ev(audit.PageLinkUsed))), store.ErrNotFound)
-	s.is(fail(s.UseLink(s.ctx, hash, s.now.Add(5*time.Minute), ev(audit.PageLinkUsed))), store.ErrConflict)
-	same(s, must(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)))(s), alice.ID)
-	s.is(fail(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed))), store.ErrConflict)
+	s.ok(s.CreateLink(s.ctx, store.Link{Hash: hash, UserID: alice.ID, KeyFingerprint: "SHA256:a", ExpiresAt: s.now.Add(5 * time.Minute)}, ev(audit.PageLinkMade)))
+	s.is(s.UseLink(s.ctx, []byte{6}, s.now, ev(audit.PageLinkUsed)), store.ErrNotFound)
+	s.is(s.UseLink(s.ctx, hash, s.now.Add(5*time.Minute), ev(audit.PageLinkUsed)), store.ErrConflict)
+	s.is(fail(s.Link(s.ctx, []byte{6}, s.now)), store.ErrNotFound)
+	s.is(fail(s.Link(s.ctx, hash, s.now.Add(5*time.Minute))), store.ErrNotFound)
+	same(s, must(s.Link(s.ctx, hash, s.now))(s).KeyFingerprint, "SHA256:a")
+	s.ok(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)))
+	s.is(fail(s.Link(s.ctx, hash, s.now)), store.ErrNotFound)
+	s.is(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)), store.ErrConflict)
 }
 
 func findings(s *suite) {

@@ -70,8 +70,9 @@ type Page interface {
 	TouchPageSession(ctx context.Context, id string, seen time.Time) error
 	DeletePageSession(ctx context.Context, id string, ev audit.Event) error
 	DeletePageSessionsOf(ctx context.Context, userID string, ev audit.Event) (int, error)
-	CreateLink(ctx context.Context, hash []byte, userID string, expires time.Time, ev audit.Event) error
-	UseLink(ctx context.Context, hash []byte, now time.Time, ev audit.Event) (userID string, err error)
+	CreateLink(ctx context.Context, l store.Link, ev audit.Event) error
+	Link(ctx context.Context, hash []byte, now time.Time) (store.Link, error)
+	UseLink(ctx context.Context, hash []byte, now time.Time, ev audit.Event) error
 }
 
 // Findings keeps what somebody should look at.

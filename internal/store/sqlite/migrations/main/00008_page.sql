@@ -15,6 +15,7 @@ CREATE INDEX page_sessions_by_user ON page_sessions (user_id);
 CREATE TABLE page_links (
     hash       BLOB PRIMARY KEY,
     user_id    TEXT    NOT NULL REFERENCES users (id),
+    key_fingerprint TEXT NOT NULL,
     expires_at INTEGER NOT NULL,
     used_at    INTEGER NOT NULL
 ) STRICT;
