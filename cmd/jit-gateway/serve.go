@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"jit-gateway/internal/config"
+	"jit-gateway/proxy"
+)
+
+type serveCmd struct {
+	Debug bool `help:"Log at debug level."`
+}
+
+func (c serveCmd) Run(ctx context.Context, cli *local, s *io3) error {
+	level := slog.LevelInfo
+	if c.Debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: level}))
+	conf, err := config.Load(cli.Config)
+	if err != nil {
+		return err
+	}
+	g, err := build(ctx, conf, log)
+	if err != nil {
+		return err
+	}
+	return g.run(ctx)
+}
+
+// run serves until ctx is done (SIGTERM, SIGINT), then drains: listeners
+// close, live sessions get Limits.Drain to end, the rest is terminated, and
+// what they held is invalidated before the store closes.
+func (g *gateway) run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, g.close()) }()
+
+	listeners, err := g.listen()
+	if err != nil {
+		return err
+	}
+	// Everything that must outlive the listeners runs under its own context.
+	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBase()
+	background, bg := errgroup.WithContext(base)
+	for _, job := range g.jobs {
+		background.Go(func() error {
+			if err := job.run(bg); err != nil && bg.Err() == nil {
+				return fmt.Errorf("%s stopped: %w", job.name, err)
+			}
+			return nil
+		})
+	}
+	serving, sctx := errgroup.WithContext(ctx)
+	serving.Go(func() error { // a background job that fails stops everything: fail closed
+		select {
+		case <-bg.Done():
+			return background.Wait()
+		case <-sctx.Done():
+			return nil
+		}
+	})
+	serving.Go(func() error { return g.reloadOnHangup(sctx) })
+	// Sessions live on connections; these end when the sessions do, or at the
+	// end of the drain.
+	for _, l := range listeners {
+		serving.Go(func() error { return l.serve(sctx) })
+	}
+	g.log.Info("gateway is up", "name", g.conf.Name, "ssh", g.conf.Listen.SSH, "postgres", g.conf.Listen.Postgres,
+		"web", g.conf.Listen.Web, "instance", g.instance, "version", versionString())
+	g.ready.Store(true)
+	<-sctx.Done()
+	g.ready.Store(false)
+	g.log.Info("gateway is stopping", "live_sessions", len(g.sessions.Live()))
+	drain, cancel := context.WithTimeout(base, g.conf.Limits.Drain)
+	defer cancel()
+	errDrain := g.sessions.Drain(drain)
+	err = serving.Wait()
+	stopBase()
+	return errors.Join(err, errDrain, background.Wait())
+}
+
+// listener is one open socket and what serves it.
+type listener struct {
+	net.Listener
+	serve func(context.Context) error
+}
+
+// listen opens every configured socket before anything is served, so that a
+// taken port is an error at the start.
+func (g *gateway) listen() ([]listener, error) {
+	var out []listener
+	fail := func(what, addr string, err error) ([]listener, error) {
+		for _, l := range out {
+			l.Close()
+		}
+		return nil, fmt.Errorf("listen for %s on %q: %w", what, addr, err)
+	}
+	for _, p := range []struct {
+		name, addr string
+		handle     func(context.Context, net.Conn)
+	}{
+		{"ssh", g.conf.Listen.SSH, g.ssh.ServeConn},
+		{"postgres", g.conf.Listen.Postgres, g.postgres.ServeConn},
+	} {
+		if p.addr == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", p.addr)
+		if err != nil {
+			return fail(p.name, p.addr, err)
+		}
+		out = append(out, listener{ln, func(ctx context.Context) error {
+			return proxy.Serve(ctx, ln, proxy.ServeOptions{
+				Name: p.name, MaxConns: g.conf.Limits.Connections, MaxPerSource: g.conf.Limits.ConnectionsPerSource,
+				PROXYFrom: g.conf.ProxyFrom, DrainTimeout: g.conf.Limits.Drain, Handle: p.handle,
+				Metrics: g.proxyMetrics, Log: g.log,
+			})
+		}})
+	}
+	for _, h := range []struct {
+		name, addr string
+		handler    http.Handler
+		tls        bool
+	}{
+		{"web", g.conf.Listen.Web, g.web, true},
+		{"metrics", g.conf.Listen.Metrics, g.operator(), false},
+	} {
+		if h.addr == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", h.addr)
+		if err != nil {
+			return fail(h.name, h.addr, err)
+		}
+		out = append(out, listener{ln, func(ctx context.Context) error { return g.serveHTTP(ctx, ln, h.handler, h.tls) }})
+	}
+	return out, nil
+}
+
+// serveHTTP serves until ctx is done. Bodies and headers are bounded; event
+// streams have no write limit, so it is the read side that has one.
+func (g *gateway) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, tls bool) error {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx }, // event streams end with the gateway
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if srv.Shutdown(stop) != nil {
+			srv.Close()
+		}
+	}()
+	var err error
+	if tls {
+		srv.TLSConfig = g.tls.Clone()
+		srv.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+		err = srv.ServeTLS(ln, "", "")
+	} else {
+		err = srv.Serve(ln)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		<-done
+		return nil
+	}
+	return err
+}
+
+// operator serves metrics and health on the private listener.
+func (g *gateway) operator() http.Handler {
+	m := http.NewServeMux()
+	m.Handle("GET /metrics", promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{}))
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
+	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if !g.ready.Load() {
+			http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
+			return
+		}
+		if err := g.trustClock(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return m
+}
+
+// reloadOnHangup reads rules and targets again on SIGHUP. A configuration
+// that does not hold changes nothing.
+func (g *gateway) reloadOnHangup(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if err := g.reload(ctx); err != nil {
+				g.log.Error("configuration was not reloaded; the old one stays in force", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"time"
+
+	"jit-gateway/approval"
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/command"
+	"jit-gateway/internal/config"
+	"jit-gateway/internal/evidence"
+	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/store"
+	"jit-gateway/recording"
+)
+
+// services are what commands need of packages that they must not import.
+type services struct {
+	g          *gateway
+	approvals  *approval.Service
+	recordings *recording.Dir
+	origin     string
+	log        *slog.Logger
+}
+
+// commands completes the options of the command interface.
+func (s services) commands(o command.Options) (*command.Runner, error) {
+	c := s.g.conf
+	pack, err := evidence.New(evidence.Options{Store: s.g.db, Recordings: s.recordings, Sign: s.g.checkpoints.Sign,
+		Gateway: c.Name, Origin: s.origin, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	o.Public = command.Public{Name: c.Name, SSHPort: portNumber(c.Public.SSHPort, c.Listen.SSH),
+		PostgresPort: portNumber(c.Public.PostgresPort, c.Listen.Postgres), HostPattern: c.Public.HostPattern}
+	o.Reload = s.g.reload
+	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }
+	o.Search = s.g.db.SearchLines
+	if c.Listen.Web != "" {
+		o.Public.URL = publicURL(c)
+		o.PageLink = s.pageLink
+	}
+	o.Evidence = func(ctx context.Context, caller approval.Caller, grantID string, w io.Writer) error {
+		return s.evidence(ctx, pack, caller, grantID, w)
+	}
+	return command.New(o)
+}
+
+const linkLifetime = 5 * time.Minute
+
+// pageLink makes a one-time link to the page for the key that asks.
+func (s services) pageLink(ctx context.Context, c approval.Caller) (string, time.Time, error) {
+	raw := make([]byte, 32)
+	rand.Read(raw)
+	token := base64.RawURLEncoding.EncodeToString(raw)
+	hash := sha256.Sum256([]byte(token))
+	expires := now().Add(linkLifetime)
+	l := store.Link{Hash: hash[:], UserID: c.UserID, KeyFingerprint: c.KeyFingerprint, ExpiresAt: expires}
+	ev := audit.Event{Type: audit.PageLinkMade, Outcome: audit.Success, User: c.UserID,
+		Actor: audit.Actor{ID: c.UserID, Source: c.Source, Via: c.Via}}
+	if err := s.g.db.CreateLink(ctx, l, ev); err != nil {
+		return "", time.Time{}, err
+	}
+	return publicURL(s.g.conf) + "/sign-in?t=" + url.QueryEscape(token), expires, nil
+}
+
+// evidence writes a pack for auditors, and says in the log that it did.
+func (s services) evidence(ctx context.Context, pack *evidence.Writer, c approval.Caller, grantID string, w io.Writer) error {
+	if !c.LocalAdmin {
+		if err := s.approvals.CanReplay(ctx, c.UserID, grantID); err != nil {
+			return err
+		}
+	}
+	_, err := s.g.db.Append(ctx, audit.Event{Type: audit.EvidenceExported, Outcome: audit.Success, Grant: grantID,
+		Actor: audit.Actor{ID: c.UserID, Source: c.Source, Via: c.Via}})
+	if err != nil {
+		return err
+	}
+	return pack.Write(ctx, grantID, w)
+}
+
+// portNumber is the public port, else that of the listener, 0 if it is off.
+func portNumber(public int, listen string) int {
+	if public != 0 {
+		return public
+	}
+	n, err := strconv.Atoi(portOf(listen))
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"jit-gateway/internal/evidence"
+)
+
+// verifyCmd checks an evidence pack offline.
+type verifyCmd struct {
+	Pack string `arg:"" help:"Evidence pack, a zip file." type:"existingfile"`
+	Key  string `required:"" help:"The audit log's public key: the file audit.pub, or its text."`
+	JSON bool   `help:"Print JSON."`
+}
+
+func (c verifyCmd) Run(s *io3) error {
+	key := c.Key
+	if b, err := os.ReadFile(c.Key); err == nil {
+		key = string(b)
+	}
+	f, err := os.Open(c.Pack)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	r, err := evidence.Verify(f, st.Size(), strings.TrimSpace(key))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		e := json.NewEncoder(s.out)
+		e.SetIndent("", "  ")
+		err = e.Encode(r)
+	} else {
+		_, err = fmt.Fprintln(s.out, r)
+	}
+	if err == nil && !r.OK() {
+		return exitError(1)
+	}
+	return err
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"jit-gateway/approval"
+	"jit-gateway/approval/mfa"
+	"jit-gateway/approval/policy"
+	"jit-gateway/ca"
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/command"
+	"jit-gateway/internal/config"
+	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/id"
+	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/seal"
+	"jit-gateway/internal/store/sqlite"
+	"jit-gateway/internal/web"
+	"jit-gateway/proxy"
+	"jit-gateway/proxy/pgproxy"
+	"jit-gateway/proxy/sshproxy"
+	"jit-gateway/recording"
+	"jit-gateway/session"
+)
+
+// gateway is everything that a running process holds.
+type gateway struct {
+	conf     *config.Config
+	log      *slog.Logger
+	instance string
+	registry *prometheus.Registry
+	ready    atomic.Bool
+
+	db           *sqlite.DB
+	rules        atomic.Pointer[policy.Set]
+	inventory    *inventory.Live
+	sessions     *session.Manager
+	ssh          *sshproxy.Server
+	postgres     *pgproxy.Server
+	web          *web.Server
+	tls          *tls.Config
+	proxyMetrics *proxy.Metrics
+	checkpoints  *audit.Checkpointer
+	jobs         []job
+}
+
+// job runs as long as the gateway does.
+type job struct {
+	name string
+	run  func(context.Context) error
+}
+
+// now is the wall clock in UTC. The test program replaces it.
+var now = func() time.Time { return time.Now().UTC() }
+
+// build makes the gateway, top to bottom: store, keys, who may, sessions,
+// protocols, people. Nothing listens yet.
+func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway, err error) {
+	g := &gateway{conf: c, log: log, instance: id.New("I"), registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	g.proxyMetrics = proxy.NewMetrics(g.registry)
+	keys := filepath.Join(c.DataDir, "keys")
+	if err := privateDir(c.DataDir); err != nil {
+		return nil, err
+	}
+
+	// The store, and the log that every change goes to.
+	if g.db, err = sqlite.Open(ctx, c.Store.Path, sqlite.Options{Now: now}); err != nil {
+		return nil, err
+	}
+	skey, err := config.Secret("file:" + filepath.Join(keys, "audit.key"))
+	if err != nil {
+		return nil, err
+	}
+	auditKey, err := audit.PublicKey(skey)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := audit.NewSigner(skey)
+	if err != nil {
+		return nil, err
+	}
+	g.checkpoints = &audit.Checkpointer{Log: g.db, Source: g.db, Signer: signer, Now: now}
+	g.job("checkpoints", g.checkpoints.Run)
+
+	// Keys.
+	sealText, err := config.Secret(c.SealKey)
+	if err != nil {
+		return nil, err
+	}
+	box, err := seal.ParseKey(sealText, c.SealKey)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := ca.Load(filepath.Join(keys, "ca"), ca.Options{Now: now})
+	if err != nil {
+		return nil, err
+	}
+	if g.tls, err = pageTLS(c, authority); err != nil {
+		return nil, err
+	}
+
+	// Who may, and who says yes.
+	if err := g.load(ctx, c); err != nil {
+		return nil, err
+	}
+	factors, err := mfa.NewVerifier(mfa.Options{Store: g.db, Box: box, Now: now, Issuer: c.Name})
+	if err != nil {
+		return nil, err
+	}
+	approvals, err := approval.New(approval.Options{
+		Users: g.db, Inventory: g.inventory, Rules: g.rules.Load, Requests: g.db, Grants: g.db, Log: g.db, Now: now,
+		Roles: approval.Roles{Admins: c.Roles.Admins, Auditors: c.Roles.Auditors},
+		Clock: g.trustClock, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.job("approvals", approvals.Run)
+
+	// Sessions, their credentials and recordings.
+	recordings, err := recording.OpenDir(c.Recording.Dir, recording.DirOptions{Now: now})
+	if err != nil {
+		return nil, err
+	}
+	tokens := ca.NewTokens(authority, g.db, now)
+	talk, err := dialogue.New(dialogue.Options{Approvals: approvals, MFA: factors, Users: g.db, Feed: g.db, Now: now,
+		Wait: c.Limits.Wait, Gateway: c.Name})
+	if err != nil {
+		return nil, err
+	}
+	cleaner := pgproxy.NewRoleCleaner(config.Secret)
+	g.sessions, err = session.NewManager(session.Options{
+		Instance: g.instance, Store: g.db, Credentials: g.db, Instances: g.db, Grants: g.db, Log: g.db, Feed: g.db,
+		Recordings: recordings, Tokens: tokens, Cleaners: cleaner.Cleaners(),
+		Logger: log, Metrics: session.NewMetrics(g.registry),
+		Exclusive: true, StoreGrace: c.Limits.StoreGrace, // one gateway holds a SQLite store
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.job("sessions", g.sessions.Run)
+
+	// Protocols. Each is one line in handler, below.
+	g.postgres, err = pgproxy.New(pgproxy.Options{
+		Inventory: g.inventory, Approvals: approvals, Log: g.db, Sessions: g.sessions, Tokens: tokens, Cleaner: cleaner,
+		Authority: authority, TLS: g.tls, Dialogue: talk, Secrets: config.Secret, Installation: installation(c),
+		Name: c.Name, LoginTime: c.Limits.PreAuth, Metrics: pgproxy.NewMetrics(g.registry, g.proxyMetrics), Logger: log, Now: now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.job("postgres", g.postgres.Run)
+	services := services{g: g, approvals: approvals, recordings: recordings, origin: signer.Origin(), log: log}
+	commands, err := services.commands(command.Options{
+		Approvals: approvals, Dialogue: talk, MFA: factors, Users: g.db, Inventory: g.inventory, Targets: g.db,
+		Sessions: g.sessions, Rows: g.db, Recordings: recordings, Authority: authority, Tokens: tokens, Feed: g.db,
+		Log: g.db, AuditLog: g.db, AuditKey: auditKey, Now: now, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.job("admin socket", func(ctx context.Context) error { return commands.Listen(ctx, socketPath(c)) })
+	g.ssh, err = sshproxy.New(sshproxy.Options{
+		Authority: authority, Sessions: g.sessions, Approvals: approvals, Dialogue: talk, Users: g.db, Inventory: g.inventory,
+		Feed: g.db, Audit: g.db, Commands: commands.Run, Tunnel: g.handler, Secrets: config.Secret, Egress: egress(c),
+		Name: c.Name, LoginTime: c.Limits.PreAuth, Metrics: sshproxy.NewMetrics(g.registry), Log: log, Now: now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.job("ssh", g.ssh.Run)
+
+	// The page.
+	g.web, err = web.New(web.Options{
+		Name: c.Name, URL: publicURL(c), Approvals: approvals, MFA: factors, Users: g.db, Inventory: g.inventory,
+		Pages: g.db, Sessions: g.sessions, Rows: g.db, Recordings: recordings, Feed: g.db, Log: g.db, Now: now, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// handler terminates a target's protocol on a connection inside another.
+func (g *gateway) handler(k inventory.Kind) proxy.Handler {
+	switch k {
+	case inventory.SSH:
+		return g.ssh
+	case inventory.Postgres:
+		if h, ok := any(g.postgres).(proxy.Handler); ok {
+			return h
+		}
+	}
+	return nil
+}
+
+func (g *gateway) job(name string, run func(context.Context) error) {
+	g.jobs = append(g.jobs, job{name, run})
+}
+
+func (g *gateway) close() error {
+	if g.db == nil {
+		return nil
+	}
+	return g.db.Close()
+}
+
+// load makes rules and inventory from a configuration and the store, and
+// swaps both, or neither.
+func (g *gateway) load(ctx context.Context, c *config.Config) error {
+	set, err := policy.NewSet(c.Rules)
+	if err != nil {
+		return err
+	}
+	stored, err := g.db.StoredTargets(ctx)
+	if err != nil {
+		return err
+	}
+	targets := append(append([]inventory.Target{}, c.Targets...), stored...)
+	if g.inventory == nil {
+		if g.inventory, err = inventory.NewLive(targets); err != nil {
+			return err
+		}
+	} else if err := g.inventory.Swap(targets); err != nil {
+		return err
+	}
+	g.rules.Store(set)
+	_, err = g.db.Append(ctx, audit.Event{Type: audit.ConfigLoaded, Outcome: audit.Success, Actor: audit.Gateway,
+		Detail: map[string]string{"rules_hash": set.Hash(), "targets": fmt.Sprint(len(targets)), "rules": fmt.Sprint(len(c.Rules))}})
+	return err
+}
+
+// reload reads the file again; only rules and targets change.
+func (g *gateway) reload(ctx context.Context) error {
+	c, err := config.Load(g.conf.Path)
+	if err != nil {
+		return err
+	}
+	return g.load(ctx, c)
+}
+
+// clockSlack is how far the clock may step back before nobody is admitted:
+// what NTP corrects by slewing.
+const clockSlack = 2 * time.Second
+
+// trustClock refuses when the clock is behind the newest time that the store
+// ever saw (G5).
+func (g *gateway) trustClock(ctx context.Context) error {
+	t := now()
+	high, err := g.db.HighWater(ctx, t)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if behind := high.Sub(t); behind > clockSlack {
+		return fmt.Errorf("the gateway's clock is %v behind what its store has seen: nobody is admitted until it is right", behind.Round(time.Second))
+	}
+	return nil
+}
+
+func (g *gateway) openSessions(ctx context.Context, grantID string) (int, error) {
+	rows, err := g.db.ListSessions(ctx, session.Filter{GrantID: grantID, State: session.Open})
+	return len(rows), err
+}
+
+// installation tells this gateway's session roles from another's on the same
+// database: letters and digits of its name.
+func installation(c *config.Config) string {
+	name := strings.Map(func(r rune) rune {
+		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') {
+			return r
+		}
+		return -1
+	}, c.Name)
+	return name[:min(len(name), 12)]
+}
+
+func egress(c *config.Config) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range c.Egress {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out
+}
+
+func publicURL(c *config.Config) string {
+	if c.Public.URL != "" {
+		return c.Public.URL
+	}
+	return "https://" + net.JoinHostPort(c.Name, portOf(c.Listen.Web))
+}
+
+func portOf(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
+	}
+	return port
+}
