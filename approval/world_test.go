@@ -3,11 +3,11 @@ package approval_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pquerna/otp/totp"
@@ -35,6 +35,7 @@ type world struct {
 	open    atomic.Int64 // sessions that OpenSessions reports
 	clockOK func(context.Context) error
 
+	bubble  bool // in testing/synctest: time is time.Now
 	mu      sync.Mutex
 	now     time.Time
 	users   map[string]identity.User
@@ -47,12 +48,19 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 const home = "192.0.2.10"
 
 func (w *world) Now() time.Time {
+	if w.bubble {
+		return time.Now()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
 }
 
 func (w *world) pass(d time.Duration) {
+	if w.bubble {
+		time.Sleep(d)
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
@@ -79,7 +87,32 @@ func plain() policy.Rule {
 
 func newWorld(t *testing.T, rules ...policy.Rule) *world {
 	t.Helper()
-	w := &world{T: t, ctx: t.Context(), now: noon, users: map[string]identity.User{}, secrets: map[string]string{}}
+	return makeWorld(t, false, rules...)
+}
+
+// inBubble runs f on a world whose clock is that of testing/synctest, with Run at work.
+func inBubble(t *testing.T, f func(w *world), rules ...policy.Rule) {
+	synctest.Test(t, func(t *testing.T) {
+		w := makeWorld(t, true, rules...)
+		w.run(f)
+	})
+}
+
+// run calls f while Run runs.
+func (w *world) run(f func(w *world)) {
+	ctx, stop := context.WithCancel(w.ctx)
+	done := make(chan error, 1)
+	go func() { done <- w.svc.Run(ctx) }()
+	f(w)
+	stop()
+	if err := <-done; err != nil {
+		w.Errorf("Run: %v", err)
+	}
+}
+
+func makeWorld(t *testing.T, bubble bool, rules ...policy.Rule) *world {
+	t.Helper()
+	w := &world{T: t, bubble: bubble, ctx: t.Context(), now: noon, users: map[string]identity.User{}, secrets: map[string]string{}}
 	var err error
 	if w.db, err = sqlite.Open(w.ctx, filepath.Join(t.TempDir(), "store.db"), sqlite.Options{Now: w.Now}); err != nil {
 		t.Fatal(err)
@@ -148,7 +181,7 @@ func (w *world) person(name string, groups ...string) identity.User {
 	return w.user(identity.User{ID: "U" + name, Name: name, Kind: identity.Human, Groups: groups})
 }
 
-// user creates u with a key and an authenticator.
+// user creates u with a key.
 func (w *world) user(u identity.User) identity.User {
 	w.Helper()
 	u.State, u.CreatedAt = identity.Active, w.Now()
@@ -159,16 +192,7 @@ func (w *world) user(u identity.User) identity.User {
 	if err := w.db.AddKey(w.ctx, k, ev(audit.KeyAdded)); err != nil {
 		w.Fatal(err)
 	}
-	e := w.mfa.BeginTOTP(u.Name)
-	w.secrets[u.Name] = e.Secret
-	code, err := totp.GenerateCode(e.Secret, w.Now())
-	if err != nil {
-		w.Fatal(err)
-	}
-	if _, _, err := w.mfa.ConfirmTOTP(w.ctx, u.ID, e, code, audit.Gateway); err != nil {
-		w.Fatal(err)
-	}
-	u, err = w.db.User(w.ctx, u.ID)
+	u, err := w.db.User(w.ctx, u.ID)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -207,6 +231,9 @@ func (w *world) as(name string) approval.Caller {
 // proof is a fresh code of the user. It takes half a minute: each code works once.
 func (w *world) proof(name string) mfa.Proof {
 	w.Helper()
+	if w.secrets[name] == "" {
+		w.enrol(name)
+	}
 	w.pass(30 * time.Second)
 	code, err := totp.GenerateCode(w.secrets[name], w.Now())
 	if err != nil {
@@ -312,16 +339,16 @@ func (w *world) events(t audit.Type) []audit.Event {
 	return out
 }
 
-// eventually waits for what another goroutine is about to do.
-func (w *world) eventually(what string, ok func() bool) {
+// enrol gives the user an authenticator.
+func (w *world) enrol(name string) {
 	w.Helper()
-	for range 500 {
-		if ok() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	e := w.mfa.BeginTOTP(name)
+	w.secrets[name] = e.Secret
+	code, err := totp.GenerateCode(e.Secret, w.Now())
+	if err != nil {
+		w.Fatal(err)
 	}
-	w.Errorf("never happened: %s", what)
+	if _, _, err := w.mfa.ConfirmTOTP(w.ctx, w.users[name].ID, e, code, audit.Gateway); err != nil {
+		w.Fatal(err)
+	}
 }
-
-var _ = fmt.Sprint
