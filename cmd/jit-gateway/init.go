@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -44,10 +45,10 @@ func (i initCmd) Run(ctx context.Context, cli *local, s *io3) error {
 		if err != nil {
 			return fmt.Errorf("find your login name: %w; give --admin", err)
 		}
-		admin = strings.ToLower(u.Username)
+		admin = strings.ToLower(cmp.Or(os.Getenv("SUDO_USER"), u.Username))
 	}
 	if err := identity.ValidName(admin); err != nil {
-		return err
+		return fmt.Errorf("%w; name the first administrator with --admin", err)
 	}
 	keys := filepath.Join(i.Data, "keys")
 	for _, dir := range []string{i.Data, keys, filepath.Join(i.Data, "recordings")} {
@@ -97,7 +98,12 @@ func privateDir(dir string) error {
 // initKeys makes the certificate authorities, the sealing key and the audit
 // log's key, each unless it is there.
 func initKeys(dir, name string) error {
-	if err := ca.Init(filepath.Join(dir, "ca")); err != nil && !errors.Is(err, fs.ErrExist) {
+	authorities := filepath.Join(dir, "ca")
+	if _, err := os.Stat(authorities); errors.Is(err, fs.ErrNotExist) {
+		if err := ca.Init(authorities); err != nil {
+			return err
+		}
+	} else if _, err := ca.Load(authorities, ca.Options{Now: now}); err != nil {
 		return err
 	}
 	if err := seal.CreateKey(filepath.Join(dir, "seal.key")); err != nil && !errors.Is(err, fs.ErrExist) {
