@@ -105,6 +105,7 @@ const maxParams = 1 << 20
 
 func (o *object) sql(p *SQL) {
 	o.str("op", p.Op)
+	o.num("seq", p.Seq)
 	o.str("statement", p.Statement)
 	if full := p.Full; full != 0 || len(p.Statement) > maxString {
 		o.num("full", max(full, int64(len(p.Statement))))
