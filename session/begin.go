@@ -66,7 +66,7 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 	if !grant.Live(m.o.Clock.Now()) {
 		return fmt.Errorf("grant %s has ended", grant.ID)
 	}
-	m.setEnd(grant)
+	m.extend(grant) // between admission and now
 	// The header comes first: without a row it is an empty file that nobody
 	// looks for, and a row without it would be a session without a recording.
 	if s.rec, err = m.o.Recordings.Create(s.header(), m.recordingOptions(s)); err != nil {
@@ -74,7 +74,7 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 	}
 	ev := rowEvent(s.row, audit.SessionStarted)
 	ev.Actor = s.actor()
-	ev.Detail = map[string]string{"login": s.row.Login, "protocol": s.row.Protocol, "end": grant.End.UTC().Format(time.RFC3339Nano)}
+	ev.Detail = map[string]string{"login": s.row.Login, "protocol": s.row.Protocol, "end": s.End().UTC().Format(time.RFC3339Nano)}
 	if s.row.Client != "" {
 		ev.Detail["client"] = s.row.Client
 	}
@@ -181,15 +181,8 @@ func (m *Manager) enter(s *Session, others int) error {
 		}
 	}
 	m.live[s.row.ID] = s
-	w := m.grants[s.row.GrantID]
-	if w == nil {
-		w = newWindow(s.adm.Grant().End, m.o.Clock)
-		m.grants[s.row.GrantID] = w
-	}
-	w.sessions[s.row.ID] = s
-	s.window = w
+	s.setDeadline(s.adm.End())
 	m.o.Metrics.setLive(len(m.live))
-	m.wake()
 	return nil
 }
 
@@ -198,10 +191,6 @@ func (m *Manager) leave(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.live, s.row.ID)
-	delete(s.window.sessions, s.row.ID)
-	if len(s.window.sessions) == 0 && m.grants[s.row.GrantID] == s.window {
-		delete(m.grants, s.row.GrantID)
-	}
 	m.o.Metrics.setLive(len(m.live))
 	close(m.ended)
 	m.ended = make(chan struct{})

@@ -9,47 +9,50 @@ import (
 	"jit-gateway/internal/clock"
 )
 
-// window is the time that a grant has left, as its live sessions share it.
-type window struct {
-	end      time.Time     // by the wall clock
-	boot     time.Duration // and by CLOCK_BOOTTIME: whichever comes first
-	warned   int           // warnings given
-	sessions map[string]*Session
-}
-
 // warnAt is how long before the end sessions are warned.
 var warnAt = [...]time.Duration{5 * time.Minute, time.Minute}
 
 // far is how long watch sleeps when nothing is due.
 const far = time.Hour
 
-func newWindow(end time.Time, c clock.Clock) *window {
-	w := &window{end: end, boot: c.Boot() + end.Sub(c.Now()), sessions: map[string]*Session{}}
-	w.skipWarnings(end.Sub(c.Now()))
-	return w
+// setDeadline starts the session's window. Callers hold m.mu.
+func (s *Session) setDeadline(end time.Time) {
+	left := end.Sub(s.m.o.Clock.Now())
+	s.end, s.boot = end, s.m.o.Clock.Boot()+left
+	s.skipWarnings(left)
+	s.m.wake()
+}
+
+// moveDeadline follows an extension. The boot clock's end moves by as much as
+// the wall clock's, so that a clock that was set meanwhile buys nothing.
+// Callers hold m.mu.
+func (s *Session) moveDeadline(end time.Time) {
+	if s.end.Equal(end) {
+		return
+	}
+	s.boot += end.Sub(s.end)
+	s.end = end
+	s.skipWarnings(min(end.Sub(s.m.o.Clock.Now()), s.boot-s.m.o.Clock.Boot()))
+	s.m.wake()
 }
 
 // skipWarnings leaves out those whose moment has passed already.
-func (w *window) skipWarnings(left time.Duration) {
-	w.warned = 0
-	for w.warned < len(warnAt) && left <= warnAt[w.warned] {
-		w.warned++
+func (s *Session) skipWarnings(left time.Duration) {
+	s.warned = 0
+	for s.warned < len(warnAt) && left <= warnAt[s.warned] {
+		s.warned++
 	}
 }
 
-// setEnd follows an extension. The boot clock's end moves by as much as the
-// wall clock's, so that a clock that was set meanwhile buys nothing.
-func (m *Manager) setEnd(g approval.Grant) {
+// extend moves the deadlines of a grant's sessions.
+func (m *Manager) extend(g approval.Grant) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w := m.grants[g.ID]
-	if w == nil || w.end.Equal(g.End) {
-		return
+	for _, s := range m.live {
+		if s.row.GrantID == g.ID {
+			s.moveDeadline(s.adm.EndOf(g))
+		}
 	}
-	w.boot += g.End.Sub(w.end)
-	w.end = g.End
-	w.skipWarnings(w.end.Sub(m.o.Clock.Now()))
-	m.wake()
 }
 
 // wake makes watch look again. Callers hold mu or not.
@@ -85,75 +88,72 @@ func (m *Manager) watch(ctx context.Context, alarm clock.Alarm) {
 
 // tick does what is due and returns how long nothing else is.
 func (m *Manager) tick() (next time.Duration) {
-	type due struct {
-		s *Session
-		t *Termination
-	}
-	var cuts []due
-	next = far
+	cuts := map[*Session]*Termination{}
 	m.mu.Lock()
 	now, boot := m.o.Clock.Now(), m.o.Clock.Boot()
-	for _, w := range m.grants {
-		left := min(w.end.Sub(now), w.boot-boot)
-		if left <= 0 {
-			for _, s := range w.sessions {
-				if s.termination() == nil {
-					m.o.Metrics.late(-left)
-					cuts = append(cuts, due{s, &Termination{Cause: string(approval.CauseExpired), At: now,
-						Reason: fmt.Sprintf("Your access to %s ended at %s.", s.row.Target, clockTime(w.end))}})
-				}
-			}
-			continue
-		}
-		for w.warned < len(warnAt) && left <= warnAt[w.warned] {
-			w.warn(warnAt[w.warned])
-			w.warned++
-		}
-		if w.warned < len(warnAt) {
-			left -= warnAt[w.warned]
-		}
-		next = min(next, left)
-	}
+	next = far
 	lost := m.storeSeen + m.o.StoreGrace - boot
 	for _, s := range m.live {
 		if s.termination() != nil {
 			continue
 		}
-		if lost < 0 {
-			cuts = append(cuts, due{s, &Termination{Cause: "store_lost", At: now,
-				Reason: fmt.Sprintf("The gateway has not reached its store for %s, so the session ends.", m.o.StoreGrace)}})
+		t, in := s.due(now, boot, lost)
+		if t != nil {
+			cuts[s] = t
 			continue
 		}
-		if idle := s.adm.Rule().Session.IdleTimeout.Std(); idle > 0 {
-			unused := s.unused()
-			if unused >= idle {
-				cuts = append(cuts, due{s, &Termination{Cause: "idle", At: now, Reason: fmt.Sprintf("The session was idle for %s.", idle)}})
-				continue
-			}
-			next = min(next, idle-unused)
-		}
-	}
-	if len(m.live) > 0 && lost >= 0 {
-		next = min(next, lost+time.Millisecond)
+		next = min(next, in)
 	}
 	m.mu.Unlock()
-	for _, c := range cuts {
-		m.cut(c.s, c.t)
+	for s, t := range cuts {
+		m.cut(s, t)
 	}
 	return next
 }
 
-// warn never waits: who does not read warnings does not want them.
-func (w *window) warn(left time.Duration) {
-	text := fmt.Sprintf("Your access ends in %d minutes, at %s.", int(left.Minutes()), clockTime(w.end))
-	if left == time.Minute {
-		text = fmt.Sprintf("Your access ends in 1 minute, at %s.", clockTime(w.end))
+// due warns the session if it is time to, and returns why it ends now, or in
+// how long to look again. Callers hold m.mu.
+func (s *Session) due(now time.Time, boot, lost time.Duration) (*Termination, time.Duration) {
+	left := min(s.end.Sub(now), s.boot-boot)
+	if left <= 0 {
+		s.m.o.Metrics.late(-left)
+		return &Termination{Cause: string(approval.CauseExpired), At: now, Reason: s.endText()}, 0
 	}
-	for _, s := range w.sessions {
-		select {
-		case s.warnings <- Warning{Left: left, End: w.end, Text: text}:
-		default:
+	if lost < 0 {
+		return &Termination{Cause: "store_lost", At: now,
+			Reason: fmt.Sprintf("The gateway has not reached its store for %s, so the session ends.", s.m.o.StoreGrace)}, 0
+	}
+	next := min(left, lost+time.Millisecond)
+	for s.warned < len(warnAt) && left <= warnAt[s.warned] {
+		s.warn(warnAt[s.warned])
+		s.warned++
+	}
+	if s.warned < len(warnAt) {
+		next = min(next, left-warnAt[s.warned])
+	}
+	if idle := s.adm.Rule().Session.IdleTimeout.Std(); idle > 0 {
+		unused := s.unused()
+		if unused >= idle {
+			return &Termination{Cause: "idle", At: now, Reason: fmt.Sprintf("The session was idle for %s.", idle)}, 0
 		}
+		next = min(next, idle-unused)
+	}
+	return nil, next
+}
+
+func (s *Session) endText() string {
+	return fmt.Sprintf("Your access to %s ended at %s.", s.row.Target, clockTime(s.end))
+}
+
+// warn never waits: who does not read warnings does not want them.
+func (s *Session) warn(left time.Duration) {
+	text := fmt.Sprintf("Your access to %s ends in %d minutes, at %s.", s.row.Target, int(left.Minutes()), clockTime(s.end))
+	if left == time.Minute {
+		text = fmt.Sprintf("Your access to %s ends in 1 minute, at %s.", s.row.Target, clockTime(s.end))
+	}
+	select {
+	case s.warnings <- Warning{Left: left, End: s.end, Text: text}:
+	default:
 	}
 }
 

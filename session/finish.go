@@ -107,7 +107,10 @@ func (m *Manager) closeRow(ctx context.Context, c closing) error {
 		delete(m.unclosed, c.row.ID)
 		return nil
 	}
-	m.unclosed[c.row.ID] = c
+	if _, known := m.unclosed[c.row.ID]; !known {
+		m.unclosed[c.row.ID] = c
+		m.hasWork()
+	}
 	return fmt.Errorf("close session %s: %w", c.row.ID, err)
 }
 

@@ -58,7 +58,7 @@ func (m *Manager) handle(ctx context.Context, ev audit.Event) error {
 		if err != nil {
 			return fmt.Errorf("read extended grant %s: %w", ev.Grant, err)
 		}
-		m.setEnd(g)
+		m.extend(g)
 	case audit.UserDisabled:
 		m.bury(tombUser + ev.User)
 		m.cutWhere(func(s *Session) bool { return s.row.UserID == ev.User }, Termination{
@@ -114,7 +114,7 @@ func (m *Manager) endGrant(ctx context.Context, ev audit.Event) {
 			t.Cause, t.Reason = string(approval.CauseDisabled), "Your account was disabled."
 		}
 	default:
-		t.Cause, t.Reason = string(approval.CauseExpired), "Your access ended."
+		t.Cause, t.Reason = string(approval.CauseExpired), "Your access has ended."
 	}
 	m.cutWhere(func(s *Session) bool { return s.row.GrantID == ev.Grant }, t)
 	m.mourn(ctx, ev.Grant)

@@ -56,9 +56,7 @@ func (m *Manager) beatOnce(ctx context.Context) error {
 		return err
 	}
 	m.storeSeen = sent
-	if mark.After(m.highWater) {
-		m.highWater = mark
-	}
+	m.highWater = mark // also when an administrator has reset it
 	m.wake()
 	return nil
 }

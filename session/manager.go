@@ -27,11 +27,11 @@ type Manager struct {
 	cleaners map[string]Cleaner
 	started  chan struct{} // closed when Run has recovered and watches
 	nudge    chan struct{} // a deadline may be earlier than the one that watch waits for
+	work     chan struct{} // there is something for sweep
 
 	mu        sync.Mutex
 	state     managerState
 	live      map[string]*Session
-	grants    map[string]*window
 	ended     chan struct{} // closed and replaced whenever a session leaves live
 	gone      tombstones
 	highWater time.Time
@@ -58,8 +58,8 @@ func NewManager(o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		o: o, base: time.Now(), cleaners: maps.Clone(o.Cleaners),
-		started: make(chan struct{}), nudge: make(chan struct{}, 1), ended: make(chan struct{}),
-		live: map[string]*Session{}, grants: map[string]*window{}, gone: tombstones{},
+		started: make(chan struct{}), nudge: make(chan struct{}, 1), work: make(chan struct{}, 1), ended: make(chan struct{}),
+		live: map[string]*Session{}, gone: tombstones{},
 		unclosed: map[string]closing{}, undead: map[string]*corpse{},
 	}
 	if m.cleaners == nil {

@@ -23,7 +23,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	now := m.o.Clock.Now().UTC()
 	before := now.Add(-m.o.DeadAfter)
 	if m.o.Exclusive {
-		before = now.Add(time.Second) // whoever beat last is not running any more
+		before = now.AddDate(100, 0, 0) // whoever beat is not running any more, whatever the clock was
 	}
 	dead, err := m.o.Instances.DeadInstances(ctx, before)
 	if err != nil {

@@ -21,7 +21,11 @@ type Session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	rec    *recording.Writer
-	window *window // guarded by m.mu
+
+	// Guarded by m.mu.
+	end    time.Time     // by the wall clock
+	boot   time.Duration // and by CLOCK_BOOTTIME: whichever comes first
+	warned int           // warnings given
 
 	warnings chan Warning
 	watcher  sync.WaitGroup // watchRecorder
@@ -60,7 +64,7 @@ func (s *Session) Admission() approval.Admission { return s.adm }
 func (s *Session) End() time.Time {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	return s.window.end
+	return s.end
 }
 
 // Context is done when the session is terminated or finished; context.Cause

@@ -29,22 +29,33 @@ const sweepers = 8
 
 // sweep goes on trying until every credential is dead and every row closed.
 func (m *Manager) sweep(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	next := m.o.Clock.Boot()
+	look := m.o.Clock.Boot()
 	for {
-		if m.o.Clock.Boot() >= next {
+		if m.o.Clock.Boot() >= look {
 			if err := m.findUndead(ctx); err != nil && ctx.Err() == nil {
 				m.o.Logger.Error("look for credentials that should be dead", "err", err)
 			}
-			next = m.o.Clock.Boot() + sweepEvery
+			look = m.o.Clock.Boot() + sweepEvery
 		}
-		m.retry(ctx)
+		next := min(look-m.o.Clock.Boot(), m.retry(ctx))
+		timer := time.NewTimer(next)
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-m.work:
 		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// hasWork makes sweep look now.
+func (m *Manager) hasWork() {
+	select {
+	case m.work <- struct{}{}:
+	default:
 	}
 }
 
@@ -55,12 +66,17 @@ func (m *Manager) keepTrying(c Credential, ended time.Time) {
 	defer m.mu.Unlock()
 	if m.undead[c.ID] == nil {
 		m.undead[c.ID] = &corpse{c: c, ended: ended, due: m.o.Clock.Boot()}
+		m.hasWork()
 	}
 	m.o.Metrics.setUndead(len(m.undead))
 }
 
-// retry ends what is due, several at once, and waits for them.
-func (m *Manager) retry(ctx context.Context) {
+// rowRetry is when a row that could not be closed is tried again.
+const rowRetry = 2 * time.Second
+
+// retry ends what is due, several at once, waits for them, and returns in how
+// long the next is due.
+func (m *Manager) retry(ctx context.Context) (next time.Duration) {
 	m.mu.Lock()
 	boot := m.o.Clock.Boot()
 	var due []*corpse
@@ -87,9 +103,20 @@ func (m *Manager) retry(ctx context.Context) {
 	for _, c := range rows {
 		if err := m.closeRow(ctx, c); err != nil {
 			m.o.Logger.Error("close a session that has ended", "session", c.row.ID, "err", err)
-			return // the store is away: the others would fail as well
+			break // the store is away: the others would fail as well
 		}
 	}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next = sweepEvery
+	if len(m.unclosed) > 0 {
+		next = rowRetry
+	}
+	for _, c := range m.undead {
+		next = min(next, max(0, c.due-m.o.Clock.Boot()))
+	}
+	return next
 }
 
 // mourn lists the credentials that belong to a grant as such (session tokens),
