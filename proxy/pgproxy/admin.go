@@ -229,7 +229,8 @@ func (a *admins) connect(ctx context.Context, t inventory.Target, database strin
 		return nil, err
 	}
 	c := &adminConn{conn: conn, r: newReader(u)}
-	rows, err := c.query(ctx, "SELECT current_setting('server_version_num'), to_regprocedure('"+setupSchema+".create_role(text,text,text,timestamptz)') IS NOT NULL")
+	rows, err := c.query(ctx, `SELECT current_setting('server_version_num'), EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+		WHERE n.nspname = $1 AND p.proname = 'create_role' AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE'))`, setupSchema)
 	if err != nil || len(rows) != 1 {
 		conn.Close()
 		return nil, fmt.Errorf("ask for the version: %w", err)

@@ -122,7 +122,15 @@ func (f *fromServer) done(s *scanner, typ byte, body []byte) error {
 			s.replace(instead.error().encode())
 			e = *instead
 		}
-		return f.failed(e)
+		if err := f.failed(e); err != nil {
+			return err
+		}
+		// ReadyForQuery comes in a packet of its own behind an error: what it
+		// will say is known.
+		if t.tx == 'T' {
+			t.tx = 'E'
+		}
+		return t.settle(t.tx)
 	case 'Z':
 		return f.ready(body[0])
 	case 'S':

@@ -53,7 +53,7 @@ type world struct {
 	port     string
 	caFile   string
 	log      *bytes.Buffer
-	logMu    sync.Mutex
+	logMu    *sync.Mutex
 }
 
 // shared is one PostgreSQL for all tests of the package: to start one takes a second.
@@ -139,7 +139,7 @@ func plain(change func(*policy.Rule)) policy.Rule {
 
 func newWorld(t testing.TB, rule policy.Rule, changes ...func(*Options)) *world {
 	t.Helper()
-	w := &world{TB: t, ctx: context.Background(), pg: database(t), dir: t.TempDir(), log: &bytes.Buffer{}}
+	w := &world{TB: t, ctx: context.Background(), pg: database(t), dir: t.TempDir(), log: &bytes.Buffer{}, logMu: &sync.Mutex{}}
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -244,7 +244,7 @@ func (w *world) user(name string) approval.Caller {
 	k := identity.Key{Fingerprint: "SHA256:" + name, UserID: u.ID, Authorized: "ssh-ed25519 " + name, CreatedAt: time.Now()}
 	w.must(w.db.AddKey(w.ctx, k, audit.Event{Type: audit.KeyAdded, Outcome: audit.Success}))
 	e := w.mfa.BeginTOTP(name)
-	code, err := totp.GenerateCode(e.Secret, time.Now().Add(-30*time.Second))
+	code, err := totp.GenerateCode(e.Secret, time.Now())
 	w.must(err)
 	_, _, err = w.mfa.ConfirmTOTP(w.ctx, u.ID, e, code, audit.Gateway)
 	w.must(err)
@@ -256,7 +256,7 @@ func (w *world) activate(c approval.Caller, name, target, role string, d time.Du
 	w.Helper()
 	r, err := w.svc.File(w.ctx, c, approval.Ask{Targets: []string{target}, Login: role, Reason: "a test", Duration: d})
 	w.must(err)
-	code, err := totp.GenerateCode(codes[name], time.Now())
+	code, err := totp.GenerateCode(codes[name], time.Now().Add(30*time.Second))
 	w.must(err)
 	p, err := w.mfa.VerifyTOTP(w.ctx, c.UserID, code, audit.Actor{ID: c.UserID, Name: name})
 	w.must(err)
