@@ -238,21 +238,43 @@ func (c *sessionChannel) stderr() lockedWriter {
 	return lockedWriter{mu: &c.errMu, w: c.down.Stderr()}
 }
 
+// terminate asks the target to end what runs: sshd leaves a command without a
+// terminal alone when its connection goes.
+func (c *sessionChannel) terminate() {
+	c.mu.Lock()
+	running := c.started && c.what == "exec"
+	c.mu.Unlock()
+	if running {
+		c.up.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"}))
+	}
+}
+
 // end is step 11: cut the target off, tell every channel why, and leave the
 // client a moment to go by itself.
 func (l *link) end(cause error, left <-chan struct{}) {
 	l.ending.Store(true)
-	l.up.Close()
-	text := "The session ended."
-	if cause != nil && !errors.Is(cause, context.Canceled) {
-		text = display.Line(cause.Error(), 0)
-	}
 	l.mu.Lock()
 	channels := make([]*sessionChannel, 0, len(l.live))
 	for c := range l.live {
 		channels = append(channels, c)
 	}
 	l.mu.Unlock()
+	cut := make(chan struct{})
+	l.wg.Go(func() {
+		defer close(cut)
+		for _, c := range channels {
+			c.terminate()
+		}
+	})
+	select {
+	case <-cut:
+	case <-time.After(sayTime): // the target does not read
+	}
+	l.wg.Go(func() { l.up.Close() }) // writes what is queued, which may take a moment
+	text := "The session ended."
+	if cause != nil && !errors.Is(cause, context.Canceled) {
+		text = display.Line(cause.Error(), 0)
+	}
 	var wg sync.WaitGroup
 	for _, c := range channels {
 		wg.Go(func() { c.lastWords(l.s.o.Name+": "+text, sayTime) })

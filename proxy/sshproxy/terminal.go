@@ -21,6 +21,7 @@ type authTerminal struct {
 	now       func() time.Time
 
 	mu    sync.Mutex
+	asked int
 	open  bool // dots stand at the end of an unfinished line
 	shown time.Time
 	pulse int
@@ -29,7 +30,11 @@ type authTerminal struct {
 // maxAnswer bounds what is taken as an answer.
 const maxAnswer = 4096
 
-var errNoAnswer = errors.New("the client answered without asking anyone")
+// reflex is how fast an empty answer to the first question comes from a
+// client that asks nobody (no terminal, no askpass): it is not a person's.
+const reflex = 300 * time.Millisecond
+
+var errNoAnswer = errors.New("the client answered another question")
 
 // Say shows text.
 func (t *authTerminal) Say(ctx context.Context, text string) error {
@@ -51,7 +56,7 @@ func (t *authTerminal) lead() string {
 }
 
 // Ask asks one question. A client without a terminal answers at once and
-// empty, which the dialogue refuses as it would a person's empty line.
+// empty: nobody is there.
 func (t *authTerminal) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
 	if err := context.Cause(ctx); err != nil {
 		return "", err
@@ -61,6 +66,8 @@ func (t *authTerminal) Ask(ctx context.Context, prompt string, echo bool) (strin
 			return "", err
 		}
 	}
+	began := time.Now()
+	t.asked++
 	answers, err := t.challenge("", "", []string{prompt}, []bool{echo})
 	switch {
 	case err != nil:
@@ -70,6 +77,8 @@ func (t *authTerminal) Ask(ctx context.Context, prompt string, echo bool) (strin
 		return "", io.EOF
 	case len(answers) != 1:
 		return "", errNoAnswer
+	case answers[0] == "" && t.asked == 1 && time.Since(began) < reflex:
+		return "", io.EOF
 	case len(answers[0]) > maxAnswer:
 		return "", errors.New("the answer is too long")
 	}
