@@ -378,23 +378,37 @@ func (w *Writer) closeSegment() error {
 
 // sync makes what is written durable, then reports closed segments.
 func (w *Writer) sync() error {
-	main, tail, leaves := w.mainDirty, w.tailDirty, w.leaves
-	w.mainDirty, w.tailDirty, w.leaves = false, false, nil
-	return w.flush(main, tail, leaves)
+	return w.flush(w.unsynced())
 }
 
-func (w *Writer) flush(main, tail bool, leaves []SegmentInfo) error {
-	if main {
+// unsynced is what a sync has to cover.
+type unsynced struct {
+	main, tail bool
+	from, to   int64 // of main
+	leaves     []SegmentInfo
+}
+
+func (w *Writer) unsynced() unsynced {
+	u := unsynced{w.mainDirty, w.tailDirty, w.synced, w.end, w.leaves}
+	w.mainDirty, w.tailDirty, w.synced, w.leaves = false, false, w.end, nil
+	return u
+}
+
+func (w *Writer) flush(u unsynced) error {
+	if u.main {
 		if err := w.main.Sync(); err != nil {
 			return err
 		}
+		if f, ok := w.main.(interface{ Forget(off, n int64) }); ok && u.to-u.from > 1<<20 {
+			f.Forget(u.from, u.to-u.from)
+		}
 	}
-	if tail {
+	if u.tail {
 		if err := w.tail.Sync(); err != nil {
 			return err
 		}
 	}
-	for _, s := range leaves {
+	for _, s := range u.leaves {
 		if err := w.report(s); err != nil {
 			return fmt.Errorf("log segment %d: %w", s.Index, err)
 		}
@@ -415,13 +429,12 @@ func (w *Writer) report(s SegmentInfo) error {
 // syncInBackground lets the worker go on writing while the disk works.
 // Called with mu held, by the worker.
 func (w *Writer) syncInBackground(seq uint64) {
-	main, tail, leaves := w.mainDirty, w.tailDirty, w.leaves
-	w.mainDirty, w.tailDirty, w.leaves = false, false, nil
+	u := w.unsynced()
 	stall := w.watchdog()
 	w.jobs.Add(1)
 	go func() {
 		defer w.jobs.Done()
-		err := w.flush(main, tail, leaves)
+		err := w.flush(u)
 		stall.Stop()
 		w.mu.Lock()
 		defer w.mu.Unlock()

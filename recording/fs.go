@@ -106,6 +106,15 @@ func (f osFile) Sync() error {
 	return nil
 }
 
+// Forget tells the kernel that what is on the disk need not stay in memory:
+// a bulk transfer would push everything else out, and fresh pages for the page
+// cache cost more than writing to those just freed.
+func (f osFile) Forget(off, n int64) {
+	if c, err := f.SyscallConn(); err == nil {
+		c.Control(func(fd uintptr) { unix.Fadvise(int(fd), off, n, unix.FADV_DONTNEED) }) //nolint:errcheck // advice
+	}
+}
+
 func (f osFile) Size() (int64, error) {
 	st, err := f.Stat()
 	if err != nil {

@@ -108,6 +108,7 @@ type Writer struct {
 // disk is what the worker knows about the files.
 type disk struct {
 	end       int64 // of main
+	synced    int64 // how far the last sync went
 	root      [32]byte
 	hash      hash.Hash // of the open segment; nil: none is open
 	seg       segment
