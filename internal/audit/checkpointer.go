@@ -20,33 +20,37 @@ type Checkpointer struct {
 	// OnSigned, if set, is called with each new checkpoint after it is
 	// stored: sinks carry it to where an outside copy is kept.
 	OnSigned func(Checkpoint)
+	// OnError, if set, is told of what may pass, such as a full disk; Run then
+	// tries again. Without it Run returns such an error.
+	OnError func(error)
 }
 
 // stopTime bounds the last signature, made after ctx is done.
 const stopTime = 5 * time.Second
 
-// Run signs until ctx is done, and returns nil then; an error means that the
-// log cannot be vouched for any more, and the gateway should not go on.
+// Run signs until ctx is done, and returns nil then. An error that wraps
+// ErrLogChanged means that the log cannot be vouched for any more: the gateway
+// MUST NOT go on.
 func (c *Checkpointer) Run(ctx context.Context) error {
 	every := c.Every
 	if every <= 0 {
 		every = time.Second
 	}
-	for {
+	for ctx.Err() == nil {
 		last, err := c.Sign(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			continue
+		case errors.Is(err, ErrLogChanged) || c.OnError == nil:
 			return err
+		default:
+			c.OnError(err)
 		}
-		if wait(ctx, every) != nil {
-			break
+		if wait(ctx, every) != nil || err != nil {
+			continue
 		}
-		if err := c.Source.WaitEvents(ctx, last.Size-1); err != nil {
-			if ctx.Err() != nil {
-				break
-			}
+		if err := c.Source.WaitEvents(ctx, last.Size-1); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("wait for audit events to sign: %w", err)
 		}
 	}

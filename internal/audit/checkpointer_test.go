@@ -79,3 +79,59 @@ func TestG7NothingIsSignedOver(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckpointerTriesAgain: a disk that is full for a while only delays.
+func TestCheckpointerTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSigner(t)
+		full := errors.New("disk full")
+		l := &failingLog{memLog: newLog(t, 1), err: full}
+		var told error
+		c := Checkpointer{Log: l, Source: l, Signer: s, Now: time.Now, OnError: func(err error) { told = err }}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if !errors.Is(told, full) || len(l.points) != 0 {
+			t.Errorf("told %v, %d checkpoints", told, len(l.points))
+		}
+		l.setErr(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(l.points) != 1 {
+			t.Errorf("with room again: %d checkpoints", len(l.points))
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		c.OnError = nil
+		l.setErr(full)
+		l.add(t)
+		if err := c.Run(t.Context()); !errors.Is(err, full) {
+			t.Errorf("without OnError: %v", err)
+		}
+	})
+}
+
+type failingLog struct {
+	*memLog
+	err error
+}
+
+func (l *failingLog) setErr(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+func (l *failingLog) SaveCheckpoint(ctx context.Context, c Checkpoint) error {
+	l.mu.Lock()
+	err := l.err
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.memLog.SaveCheckpoint(ctx, c)
+}

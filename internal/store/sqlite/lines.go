@@ -63,6 +63,9 @@ const maxLine = 8 << 10
 // session must be in the store: its user, target and time are what searches
 // filter by.
 func (db *DB) IndexLines(ctx context.Context, sessionID string, lines []store.Line) error {
+	if db.lines == nil {
+		return errReading
+	}
 	s, err := db.Session(ctx, sessionID)
 	if err != nil {
 		return fmt.Errorf("index a recording: %w", err)
@@ -133,6 +136,9 @@ func indexable(s string) string {
 // Words in double quotes must stand together; a word that ends in * is a
 // beginning.
 func (db *DB) SearchLines(ctx context.Context, query string, f store.LineFilter) ([]store.LineHit, error) {
+	if db.lines == nil {
+		return nil, errReading
+	}
 	match := ftsQuery(query)
 	if match == "" {
 		return nil, errors.New("search: give at least one word")
@@ -187,6 +193,9 @@ func ftsQuery(s string) string {
 
 // DropIndex takes a session out of the full-text index; it need not be in it.
 func (db *DB) DropIndex(ctx context.Context, sessionID string) error {
+	if db.lines == nil {
+		return errReading
+	}
 	db.lines.mu.Lock()
 	defer db.lines.mu.Unlock()
 	t, err := db.lines.write.BeginTx(ctx, nil)

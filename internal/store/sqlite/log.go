@@ -100,6 +100,9 @@ func scanLeaf(r row) (audit.Leaf, error) {
 		copy(hash[:], h)
 		l.Stored = append(l.Stored, hash)
 	}
+	if len(flat) == 0 {
+		l.Stored = []tlog.Hash{{}} // likewise
+	}
 	return l, nil
 }
 
@@ -190,7 +193,7 @@ func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 		seq, place := audit.StoredAt(i)
 		flat := stored[seq]
 		if len(flat) < (place+1)*tlog.HashSize {
-			return nil, fmt.Errorf("the audit log has no tree hash %d with event %d: it is damaged", place, seq)
+			return nil, fmt.Errorf("the audit log has no tree hash %d with event %d: it is damaged; jit-gateway audit verify tells where", place, seq)
 		}
 		copy(out[n][:], flat[place*tlog.HashSize:])
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+
+	"jit-gateway/internal/audit"
 )
 
 // Options of Open.
@@ -76,6 +78,32 @@ func Open(ctx context.Context, path string, o Options) (_ *DB, err error) {
 	if db.lines, err = openLines(ctx, strings.TrimSuffix(path, ".db")+"-search.db"); err != nil {
 		return nil, err
 	}
+	return db, nil
+}
+
+// OpenForReading opens a store as it is, without its lock and without bringing
+// its tables up to date: beside a running gateway, or when the log is so
+// damaged that Open refuses it. Whatever would change it fails; there is no
+// full-text search.
+func OpenForReading(ctx context.Context, path string) (*DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open store for reading: %w", err)
+	}
+	db := &DB{path: path, now: time.Now}
+	if db.read, err = connect(ctx, path, "FULL", 1, true); err != nil {
+		return nil, fmt.Errorf("open store %s for reading: %w", path, err)
+	}
+	var size int64
+	if err := db.read.QueryRowContext(ctx, "SELECT coalesce(max(seq), -1) + 1 FROM events").Scan(&size); err != nil {
+		return nil, errors.Join(fmt.Errorf("read the audit log of store %s: %w", path, err), db.close())
+	}
+	// The root of a damaged log cannot be known; its reader finds out where.
+	edge, _ := audit.LoadEdge(size, hashes{ctx, db.read})
+	db.feed.publish(size-1, edge.Tree())
 	return db, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/store"
 )
 
 // TestG7TamperedStore: somebody with the file and without the key changes,
@@ -108,5 +109,59 @@ func TestG7LogOnlyGrows(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "only grows") {
 			t.Errorf("%s: %v", q, err)
 		}
+	}
+}
+
+// TestG7DamagedStoreIsReadable: a log so damaged that no gateway starts on it
+// can still be verified, and is refused with a pointer to that.
+func TestG7DamagedStoreIsReadable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.db")
+	db := openAt(t, path)
+	for range 8 {
+		if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Beside a running gateway first.
+	beside, err := OpenForReading(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := db.Tree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := beside.Tree(t.Context()); err != nil || got != want {
+		t.Errorf("read beside the gateway: %v, %v; want %v", got, err, want)
+	}
+	if _, err := beside.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err == nil {
+		t.Error("a reader appended")
+	}
+	if _, err := beside.SearchLines(t.Context(), "x", store.LineFilter{}); err == nil {
+		t.Error("a reader searched")
+	}
+	for _, d := range []*DB{beside, db} {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tamper(t, path, "UPDATE events SET hashes = x'' WHERE seq = 7")
+	if _, err := Open(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "audit verify") {
+		t.Errorf("Open on a damaged log: %v", err)
+	}
+	db, err = OpenForReading(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, vkey, err := audit.GenerateKey("gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := audit.Verify(t.Context(), db, vkey, audit.VerifyOptions{}); err != nil || r.Intact() || r.Problem.Seq != 7 {
+		t.Errorf("%s, %v", r, err)
+	}
+	if _, err := OpenForReading(t.Context(), path+".none"); err == nil {
+		t.Error("a store that is not there was opened")
 	}
 }

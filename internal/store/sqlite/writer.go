@@ -40,7 +40,10 @@ type job struct {
 	done chan struct{}
 }
 
-var errClosed = errors.New("the store is closed")
+var (
+	errClosed  = errors.New("the store is closed")
+	errReading = errors.New("the store was opened for reading")
+)
 
 func newWriter(ctx context.Context, pool *sql.DB, db *DB) (*writer, error) {
 	conn, err := pool.Conn(ctx)
@@ -77,6 +80,9 @@ func (w *writer) close() error {
 // its error. A change that has begun is not abandoned when ctx ends: the
 // caller would not know what became of it.
 func (db *DB) write(ctx context.Context, fn func(*tx) error) error {
+	if db.writer == nil {
+		return errReading
+	}
 	j := &job{ctx: ctx, fn: fn, done: make(chan struct{})}
 	if err := db.writer.send(j); err != nil {
 		return err
