@@ -163,10 +163,13 @@ func (s *splice) run(nearReqs, farReqs <-chan *ssh.Request) {
 		s.far.Close()
 	}
 	fromUser := s.f.Type != "remote"
-	wg.Go(func() { copies(s.far, s.near, &s.in, fromUser) })
-	wg.Go(func() { copies(s.near, s.far, &s.out, !fromUser) })
-	wg.Go(func() { ssh.DiscardRequests(nearReqs); s.far.Close() })
-	wg.Go(func() { ssh.DiscardRequests(farReqs); s.near.Close() })
+	toFar, toNear := make(chan struct{}), make(chan struct{})
+	wg.Go(func() { defer close(toFar); copies(s.far, s.near, &s.in, fromUser) })
+	wg.Go(func() { defer close(toNear); copies(s.near, s.far, &s.out, !fromUser) })
+	// A side that closes its channel has said all it had to say: that is
+	// passed on before the other one is closed.
+	wg.Go(func() { ssh.DiscardRequests(nearReqs); <-toFar; s.far.Close() })
+	wg.Go(func() { ssh.DiscardRequests(farReqs); <-toNear; s.near.Close() })
 	wg.Wait()
 }
 

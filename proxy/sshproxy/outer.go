@@ -213,7 +213,7 @@ func (o *outer) direct(nc ssh.NewChannel) {
 		return
 	}
 	t, known := o.s.o.Inventory.Target(inventory.Normalize(d.Host))
-	if !known && d.Port != 22 && !d.stdio() {
+	if d.Port != 22 && (!known || !o.sees(o.ctx, t)) {
 		o.refuse(nc, unknownTarget(d.Host))
 		return
 	}
