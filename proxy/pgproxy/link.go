@@ -103,7 +103,9 @@ func (l *link) relay() error {
 		l.upGone.Store(true)
 	}
 	close(l.ended)
-	l.client.SetReadDeadline(time.Unix(1, 0)) // nothing more to ask
+	if l.client.SetReadDeadline(time.Unix(1, 0)) != nil { // nothing more to ask
+		l.client.Close()
+	}
 	client := <-up
 	l.stop()
 
@@ -222,10 +224,13 @@ func (l *link) terminate() {
 }
 
 // closeBoth makes every blocked call return; the relay closes the transports.
+// An SSH channel has no deadlines: it is closed.
 func (l *link) closeBoth() {
 	past := time.Unix(1, 0)
 	l.up.conn.SetDeadline(past)
-	l.client.SetDeadline(past)
+	if l.client.SetDeadline(past) != nil {
+		l.client.Close()
+	}
 }
 
 // Close is for the session manager, which calls it when a termination takes

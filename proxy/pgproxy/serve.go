@@ -12,6 +12,7 @@ import (
 	"jit-gateway/approval"
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/proxy"
@@ -206,6 +207,13 @@ func (s *Server) auditFailure(ctx context.Context, v *visitor, t inventory.Targe
 func (s *Server) notAdmitted(err error, target string) *pgError {
 	e := fatal(stateNotAllowed, "%s", err.Error()).because(err)
 	var choose *approval.ChooseLogin
+	var refusal *dialogue.Refusal
+	if errors.As(err, &refusal) { // says the next step itself
+		if text, command, ok := strings.Cut(refusal.Text, " Run: "); ok {
+			e.Message, e.Hint = text, "Run: "+command
+		}
+		return e
+	}
 	switch {
 	case errors.As(err, &choose):
 		e.Hint = "Name the role as the user: " + strings.Join(choose.Logins, ", ")
