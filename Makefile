@@ -15,7 +15,7 @@ help: ## what can be made
 
 build: ## bin/jit-gateway
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/jit-gateway ./cmd/jit-gateway
+	go build -ldflags '$(LDFLAGS)' -o bin/jit-gateway ./cmd/jit-gateway
 
 $(DEMO): FORCE
 	@mkdir -p bin
