@@ -392,6 +392,7 @@ func (w *Writer) ticked() {
 	now := w.now()
 	if w.segOpen >= 0 && now-w.segOpen >= segmentAge {
 		w.close = true
+		w.commit = true // its leaf is due too, even if nothing more comes
 		w.kick()
 	}
 	if now-w.last >= idleAfter && (w.awake || w.cur != nil && len(w.cur.b) > 4<<10) {

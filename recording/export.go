@@ -1,0 +1,400 @@
+package recording
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"jit-gateway/internal/display"
+	"jit-gateway/recording/vt"
+)
+
+// ExportOptions of the exports and of Replay.
+type ExportOptions struct {
+	Channel uint32 // with One: this channel only
+	One     bool   // else: casts and replay take the first channel that prints, the others take all
+	Raw     bool   // do not neutralise hostile escape sequences
+	Input   bool   // include input
+}
+
+// An export writes all that is intact. Where a recording is damaged it says so
+// in the output, and returns the first damage at the end.
+
+// ExportJSON writes every event as one line of JSON: data as a string where it
+// is UTF-8, else in base64.
+func ExportJSON(r *Reader, w io.Writer, o ExportOptions) error {
+	b := bufio.NewWriter(w)
+	err := each(r, o, func(ev Event) error {
+		line := struct {
+			T       float64 `json:"t"`
+			Kind    Kind    `json:"kind"`
+			Channel uint32  `json:"channel,omitempty"`
+			Stream  byte    `json:"stream,omitempty"`
+			Text    *string `json:"text,omitempty"`
+			Data    []byte  `json:"data,omitempty"`
+			Payload Payload `json:"payload,omitempty"`
+		}{T: ev.T.Seconds(), Kind: ev.Kind, Channel: ev.Channel, Stream: ev.Stream, Payload: ev.Payload}
+		if utf8.Valid(ev.Data) && ev.Data != nil {
+			s := string(ev.Data)
+			line.Text = &s
+		} else {
+			line.Data = ev.Data
+		}
+		return json.NewEncoder(b).Encode(line)
+	}, func(d *Damage) error {
+		return json.NewEncoder(b).Encode(struct {
+			Damage *Damage `json:"damage"`
+		}{d})
+	})
+	return finish(b, err)
+}
+
+// each visits the events that o selects, and damage; it returns the first
+// damage if nothing worse happened.
+func each(r *Reader, o ExportOptions, event func(Event) error, damage func(*Damage) error) error {
+	var first error
+	for ev, err := range r.Events() {
+		if err != nil {
+			var d *Damage
+			if !errors.As(err, &d) {
+				return err
+			}
+			if first == nil {
+				first = d
+			}
+			if err := damage(d); err != nil {
+				return err
+			}
+			continue
+		}
+		if o.One && ev.Channel != o.Channel || ev.Kind == KindInput && !o.Input {
+			continue
+		}
+		if err := event(ev); err != nil {
+			return err
+		}
+	}
+	return first
+}
+
+func finish(b *bufio.Writer, err error) error {
+	if ferr := b.Flush(); ferr != nil {
+		return fmt.Errorf("write the export: %w", ferr)
+	}
+	return err
+}
+
+// ExportText writes what was shown, as plain text: rendered terminal lines,
+// statements, commands, file operations, each with its moment.
+func ExportText(r *Reader, w io.Writer, o ExportOptions) error {
+	b := bufio.NewWriter(w)
+	title(b, r, "")
+	var first error
+	for l, err := range r.Lines() {
+		if err != nil {
+			var d *Damage
+			if !errors.As(err, &d) {
+				return err
+			}
+			if first == nil {
+				first = d
+			}
+			fmt.Fprintf(b, "*** %s\n", d)
+			continue
+		}
+		if o.One && l.Channel != o.Channel {
+			continue
+		}
+		text := display.Line(l.Text, maxLineText)
+		if l.Kind != KindOutput {
+			text = string(l.Kind) + ": " + text
+		}
+		fmt.Fprintf(b, "%10s  %s\n", clock(l.T), text)
+	}
+	if s, ok := r.Sealed(); ok {
+		fmt.Fprintf(b, "%10s  ended: %s\n", clock(s.Duration), display.Line(s.Outcome, 0))
+	}
+	return finish(b, first)
+}
+
+// title says whose session it was.
+func title(w io.Writer, r *Reader, prefix string) {
+	h := r.Header()
+	fmt.Fprintf(w, "%ssession %s: %s as %s on %s, from %s, began %s\n", prefix, word(h.Session), word(h.User), word(h.Login), word(h.Target), word(h.Source),
+		h.Start.UTC().Format(time.DateTime+" UTC"))
+}
+
+func word(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return display.Line(s, 200)
+}
+
+// ExportSQL writes the statements with their moments, values and outcomes as
+// comments. It is for reading: a statement with a backslash, which psql could
+// take for a command of its own, is commented out.
+func ExportSQL(r *Reader, w io.Writer, o ExportOptions) error {
+	b := bufio.NewWriter(w)
+	title(b, r, "-- ")
+	err := each(r, o, func(ev Event) error {
+		switch p := ev.Payload.(type) {
+		case SQL:
+			writeSQL(b, ev, p)
+		case Marker:
+			fmt.Fprintf(b, "\n-- %s  marker: %s\n", clock(ev.T), word(p.Text))
+		case Termination:
+			fmt.Fprintf(b, "\n-- %s  terminated: %s: %s\n", clock(ev.T), word(p.Cause), word(p.Reason))
+		}
+		return nil
+	}, func(d *Damage) error {
+		_, err := fmt.Fprintf(b, "\n-- *** %s\n", display.Line(d.Error(), 0))
+		return err
+	})
+	return finish(b, err)
+}
+
+func writeSQL(b *bufio.Writer, ev Event, p SQL) {
+	fmt.Fprintf(b, "\n-- %s  %s", clock(ev.T), word(p.Op))
+	if p.Name != "" {
+		fmt.Fprintf(b, " %q", display.Line(p.Name, 80))
+	}
+	for _, s := range nonEmpty(p.Tag) {
+		fmt.Fprintf(b, "  %s", word(s))
+	}
+	if p.Rows > 0 {
+		fmt.Fprintf(b, "  %d rows", p.Rows)
+	}
+	if p.Bytes > 0 {
+		fmt.Fprintf(b, "  %d bytes", p.Bytes)
+	}
+	if p.Duration > 0 {
+		fmt.Fprintf(b, "  %s", p.Duration.Round(time.Microsecond))
+	}
+	if p.Error != "" || p.SQLSTATE != "" {
+		fmt.Fprintf(b, "\n-- ERROR %s: %s", word(p.SQLSTATE), word(p.Error))
+	}
+	for i, v := range p.Params {
+		fmt.Fprintf(b, "\n-- $%d = %s", i+1, v.String())
+	}
+	b.WriteByte('\n')
+	if p.Full > int64(len(p.Statement)) {
+		fmt.Fprintf(b, "-- cut: the statement has %d bytes\n", p.Full)
+	}
+	prefix := ""
+	if strings.ContainsRune(p.Statement, '\\') || p.Full > int64(len(p.Statement)) {
+		prefix = "-- "
+	}
+	for _, s := range strings.Split(strings.TrimRight(p.Statement, "; \r\n\t"), "\n") {
+		s = strings.ReplaceAll(strings.TrimRight(s, "\r"), "\t", "    ")
+		if s != "" {
+			fmt.Fprintf(b, "%s%s\n", prefix, display.Line(s, maxString))
+		}
+	}
+	if p.Statement != "" {
+		fmt.Fprintf(b, "%s;\n", prefix)
+	}
+}
+
+// String shows a bind value on one line.
+func (p Param) String() string {
+	switch {
+	case p.Redacted:
+		return "(redacted)"
+	case p.Null:
+		return "NULL"
+	case p.Binary != nil:
+		return fmt.Sprintf("\\x%x", p.Binary)
+	}
+	s := "'" + display.Line(strings.ReplaceAll(p.Text, "'", "''"), 2000) + "'"
+	if p.Bytes > int64(len(p.Text)) {
+		s += fmt.Sprintf(" … (%d bytes)", p.Bytes)
+	}
+	return s
+}
+
+// ExportFiles writes file operations and transfers, tab-separated: moment,
+// operation, path, second path, bytes, SHA-256, result.
+func ExportFiles(r *Reader, w io.Writer, o ExportOptions) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintln(b, "time\toperation\tpath\tto\tbytes\tsha256\tresult")
+	err := each(r, o, func(ev Event) error {
+		at := r.header.Start.Add(ev.T).UTC().Format("2006-01-02T15:04:05.000Z")
+		switch p := ev.Payload.(type) {
+		case SFTP:
+			result := p.Result
+			if p.Denied {
+				result = "denied: " + result
+			}
+			fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", at, cellOf("sftp "+p.Op), cellOf(p.Path), cellOf(p.To), p.Bytes, cellOf(p.SHA256), cellOf(result))
+		case File:
+			result := p.Result
+			if p.Partial {
+				result = strings.TrimSpace("in part " + result)
+			}
+			fmt.Fprintf(b, "%s\t%s\t%s\t\t%d\t%s\t%s\n", at, cellOf(p.Via+" "+p.Direction), cellOf(p.Path), p.Bytes, cellOf(p.SHA256), cellOf(result))
+		}
+		return nil
+	}, func(d *Damage) error {
+		_, err := fmt.Fprintf(b, "\t*** %s\t\t\t\t\t\n", display.Line(d.Error(), 0))
+		return err
+	})
+	return finish(b, err)
+}
+
+func cellOf(s string) string { return display.Cell(s) }
+
+// firstPrinting returns the channel that a replay shows: the first with a
+// terminal, else the first that prints.
+func firstPrinting(r *Reader, o ExportOptions) (ch, cols, rows uint32, err error) {
+	found := false
+	n := 0
+	for ev, err := range r.Events() {
+		if err != nil {
+			if errors.Is(err, ErrLocked) {
+				return 0, 0, 0, err
+			}
+			continue
+		}
+		if o.One && ev.Channel != o.Channel {
+			continue
+		}
+		if p, ok := ev.Payload.(Resize); ok {
+			return ev.Channel, p.Cols, p.Rows, nil
+		}
+		if ev.Kind == KindOutput && !found {
+			ch, found = ev.Channel, true
+		}
+		if n++; n > 10000 {
+			break
+		}
+	}
+	return ch, 80, 24, nil
+}
+
+// CastVersion selects an asciicast format: 2 or 3.
+type CastVersion int
+
+// ExportCast writes one channel as an asciicast. Output that is not UTF-8
+// becomes U+FFFD, as the format has no bytes.
+func ExportCast(r *Reader, w io.Writer, v CastVersion, o ExportOptions) error {
+	if v != 2 && v != 3 {
+		return fmt.Errorf("asciicast version %d is not known; 2 and 3 are", v)
+	}
+	ch, cols, rows, err := firstPrinting(r, o)
+	if err != nil {
+		return err
+	}
+	o.Channel, o.One = ch, true
+	b := bufio.NewWriter(w)
+	c := cast{b: b, v: v, raw: o.Raw, terminal: false}
+	c.header(r, cols, rows)
+	sized := Resize{cols, rows}
+	err = each(r, o, func(ev Event) error {
+		switch p := ev.Payload.(type) {
+		case Resize:
+			c.terminal = true
+			if p != sized {
+				sized = p
+				return c.event(ev.T, "r", fmt.Sprintf("%dx%d", p.Cols, p.Rows))
+			}
+		case Marker:
+			return c.event(ev.T, "m", display.Line(p.Text, 0))
+		case Notice:
+			return c.event(ev.T, "m", display.Line(p.Text, 0))
+		case Termination:
+			return c.event(ev.T, "m", display.Line(p.Cause+": "+p.Reason, 0))
+		case Exit:
+			if v == 3 {
+				return c.event(ev.T, "x", fmt.Sprint(p.Status))
+			}
+		case nil:
+			return c.data(ev)
+		}
+		return nil
+	}, func(d *Damage) error {
+		return c.event(max(d.From, c.last), "m", display.Line(d.Error(), 0))
+	})
+	return finish(b, err)
+}
+
+type cast struct {
+	b        *bufio.Writer
+	v        CastVersion
+	raw      bool
+	terminal bool
+	last     time.Duration
+	filter   [2]vt.Filter // output, input
+	rest     [2][]byte    // of raw bytes: the beginning of a character
+	buf      []byte
+	cr       bool
+}
+
+func (c *cast) header(r *Reader, cols, rows uint32) {
+	h := r.Header()
+	cols, rows = max(min(cols, vt.MaxCols), 1), max(min(rows, vt.MaxRows), 1)
+	name := fmt.Sprintf("%s: %s as %s on %s", word(h.Session), word(h.User), word(h.Login), word(h.Target))
+	if c.v == 2 {
+		json.NewEncoder(c.b).Encode(map[string]any{ //nolint:errcheck // Flush reports it
+			"version": 2, "width": cols, "height": rows, "timestamp": h.Start.Unix(), "title": name})
+		return
+	}
+	json.NewEncoder(c.b).Encode(map[string]any{ //nolint:errcheck // Flush reports it
+		"version": 3, "term": map[string]any{"cols": cols, "rows": rows}, "timestamp": h.Start.Unix(), "title": name})
+}
+
+func (c *cast) event(t time.Duration, code, data string) error {
+	at := t
+	if c.v == 3 { // intervals
+		at = max(t-c.last, 0)
+	}
+	c.last = max(c.last, t)
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.b, "[%.6f, %q, %s]\n", at.Seconds(), code, text)
+	return err
+}
+
+func (c *cast) data(ev Event) error {
+	code, i := "o", 0
+	if ev.Kind == KindInput {
+		code, i = "i", 1
+	} else if ev.Kind != KindOutput {
+		return nil
+	}
+	if c.raw {
+		c.rest[i] = append(c.rest[i], ev.Data...)
+		n := whole(c.rest[i])
+		c.buf = append(c.buf[:0], strings.ToValidUTF8(string(c.rest[i][:n]), "\ufffd")...)
+		c.rest[i] = append(c.rest[i][:0], c.rest[i][n:]...)
+	} else {
+		c.buf = c.filter[i].Append(c.buf[:0], ev.Data)
+	}
+	if len(c.buf) == 0 {
+		return nil
+	}
+	if !c.terminal && i == 0 {
+		return c.event(ev.T, code, strings.ReplaceAll(strings.ReplaceAll(string(c.buf), "\r\n", "\n"), "\n", "\r\n"))
+	}
+	return c.event(ev.T, code, string(c.buf))
+}
+
+// whole returns the length of p without a character that has no end yet.
+func whole(p []byte) int {
+	for i := len(p) - 1; i >= 0 && i >= len(p)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(p[i]) {
+			if !utf8.FullRune(p[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(p)
+}
