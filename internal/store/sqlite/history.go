@@ -59,9 +59,9 @@ func (db *DB) PastGrants(ctx context.Context, userID string, since time.Time, n 
 	})
 }
 
-// FactorFailures implements risk.History.
+// FactorFailures implements risk.History. A failure that begins a wait is one too.
 func (db *DB) FactorFailures(ctx context.Context, userID string, since time.Time) (int, error) {
-	return get(ctx, db.read, "count failed codes", "SELECT count(*) FROM events WHERE user_id = ? AND user_id <> '' AND type = ? AND time >= ?", []any{userID, string(audit.FactorFailed), ns(since)}, func(r row) (n int, err error) {
+	return get(ctx, db.read, "count failed codes", "SELECT count(*) FROM events WHERE user_id = ? AND user_id <> '' AND type IN (?, ?) AND time >= ?", []any{userID, string(audit.FactorFailed), string(audit.FactorLocked), ns(since)}, func(r row) (n int, err error) {
 		return n, r.Scan(&n)
 	})
 }

@@ -168,6 +168,8 @@ func history(s *suite) {
 	failed := ev(audit.FactorFailed)
 	failed.Time, failed.User = s.now, alice.ID
 	must(s.Append(s.ctx, failed))(s)
+	failed.Type = audit.FactorLocked
+	must(s.Append(s.ctx, failed))(s)
 	failed.Time = start.Add(-time.Second)
 	must(s.Append(s.ctx, failed))(s)
 
@@ -186,6 +188,6 @@ func history(s *suite) {
 	if gs := must(s.PastGrants(s.ctx, bob.ID, time.Time{}, 10))(s); len(gs) != 0 {
 		s.Errorf("a grant that was never activated is past: %+v", gs)
 	}
-	same(s, must(s.FactorFailures(s.ctx, alice.ID, start))(s), 1)
+	same(s, must(s.FactorFailures(s.ctx, alice.ID, start))(s), 2)
 	same(s, must(s.FactorFailures(s.ctx, bob.ID, start))(s), 0)
 }
