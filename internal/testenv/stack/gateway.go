@@ -58,7 +58,7 @@ func (s *Stack) install(ctx context.Context) error {
 	if err := os.WriteFile(s.Config(), []byte(s.config()), 0o644); err != nil {
 		return err
 	}
-	out, err := s.Local(ctx, "init", "--data", s.path("gateway"), "--admin", "root")
+	out, err := s.Local(ctx, "init", "--data", s.path("gateway"), "--admin", "dana")
 	if err != nil {
 		return fmt.Errorf("jit-gateway init: %w\n%s", err, out)
 	}

@@ -72,7 +72,6 @@ Host jit-gateway web01 web02
     GlobalKnownHostsFile /dev/null
     StrictHostKeyChecking yes
     ServerAliveInterval 15
-    LogLevel ERROR
 `, user, s.SSHConfig(user), s.SSHPort, s.Key(user), s.path("known_hosts"))
 	return os.WriteFile(s.SSHConfig(user), []byte(text), 0o644)
 }
