@@ -305,11 +305,15 @@ func (c *console) clearStatus() { // with mu held
 	}
 }
 
-// keys gives the keyboard to a command that wants raw keys, until release.
+// keys gives the keyboard to a command that wants raw keys, until release,
+// which also ends a read that is under way.
 func (c *console) keys(ctx context.Context) (r io.Reader, release func(), err error) {
 	p := newKeyPipe()
-	release, err = c.hold(ctx, p)
-	return p, release, err
+	letGo, err := c.hold(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, func() { p.fail(io.EOF); letGo() }, nil
 }
 
 // A question is one line being typed.

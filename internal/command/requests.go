@@ -13,7 +13,7 @@ import (
 type requestsCmd struct {
 	IDs   []string `arg:"" optional:"" name:"request" help:"Show these in full."`
 	All   bool     `help:"Also those that are closed." short:"a"`
-	State string   `help:"Only those in this state: pending, approved, denied, withdrawn, expired." enum:",pending,approved,denied,withdrawn,expired" default:""`
+	State string   `help:"Only those in this state: pending, approved, denied, withdrawn, expired." enum:",pending,approved,denied,withdrawn,expired" default:"" placeholder:"STATE"`
 }
 
 // requestJSON adds to a request what its approver must name.

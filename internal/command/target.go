@@ -62,15 +62,15 @@ type targetAddCmd struct {
 	HostKey    []string `help:"Its host key, as in /etc/ssh/ssh_host_ed25519_key.pub; may be repeated." sep:"none"`
 	HostCA     []string `name:"host-ca" help:"Host CA that signs its key; may be repeated." sep:"none"`
 	HostName   string   `help:"Name in its host certificate, if it is not the target's."`
-	Principals string   `help:"scoped: login@target, through AuthorizedPrincipalsFile; plain: login." enum:",scoped,plain" default:""`
+	Principals string   `help:"scoped: login@target, through AuthorizedPrincipalsFile; plain: login." enum:",scoped,plain" default:"" placeholder:"FORM"`
 	Via        string   `help:"SSH target to dial through." placeholder:"TARGET"`
 	KeyRef     string   `help:"Reference to a private key (file:, credential:), for hosts that cannot take certificates." placeholder:"REF"`
 
 	Postgres      string   `help:"Address of its PostgreSQL server: host, host:port or a socket directory." placeholder:"ADDRESS" xor:"kind"`
 	Database      string   `help:"Database; the target's name if not given."`
 	MoreDatabases []string `help:"Further database, reachable as target/database; may be repeated."`
-	Identity      string   `help:"How the gateway logs in: dynamic_role, client_cert or static." enum:",dynamic_role,client_cert,static" default:""`
-	TLS           string   `name:"tls" help:"verify-full, or disable (loopback and sockets alone)." enum:",verify-full,disable" default:""`
+	Identity      string   `help:"How the gateway logs in: dynamic_role, client_cert or static." enum:",dynamic_role,client_cert,static" default:"" placeholder:"HOW"`
+	TLS           string   `name:"tls" help:"verify-full, or disable (loopback and sockets alone)." enum:",verify-full,disable" default:"" placeholder:"MODE"`
 	CAFile        string   `name:"ca-file" help:"CA of the server's certificate, a file on the gateway." placeholder:"FILE"`
 	AdminUser     string   `help:"The gateway's own login, for dynamic_role."`
 	AdminPassword string   `help:"Reference to its password (file:, env:, credential:)." placeholder:"REF"`

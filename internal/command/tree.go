@@ -68,7 +68,7 @@ func (helpFlag) IgnoreDefault() {}
 
 // BeforeReset prints the help of the command that was named so far.
 func (helpFlag) BeforeReset(ctx *kong.Context) error {
-	if err := kong.DefaultHelpPrinter(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 96}, ctx); err != nil {
+	if err := kong.DefaultHelpPrinter(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 96, ValueFormatter: kong.DefaultHelpValueFormatter}, ctx); err != nil {
 		return err
 	}
 	return errHelp

@@ -63,8 +63,6 @@ func (c *call) view(row session.Row, view *recording.Watch) error {
 		}
 		gone := make(chan struct{})
 		defer func() { release(); <-gone }()
-		pipe := keys.(*keyPipe)
-		defer pipe.fail(io.EOF)
 		go func() {
 			defer close(gone)
 			waitLeave(keys, leave)
