@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -74,7 +75,25 @@ type VerifyOptions struct {
 	// event vouches for, such as a sealed recording, is not as it says; it
 	// becomes the Problem, and the reading ends.
 	Check func(Event) error
+	// Finish is called after the last event of a log in which nothing was
+	// found wrong, for what can only be judged then: a recording that is
+	// missing may have been deleted later, and properly. It may return an
+	// *EventError to name the event.
+	Finish func(ctx context.Context) error
 }
+
+// An EventError says that what an event vouches for is not as it says.
+type EventError struct {
+	Event Event
+	Err   error
+}
+
+func (e *EventError) Error() string {
+	return fmt.Sprintf("event %d (%s, session %s): %v", e.Event.Seq, e.Event.Type, cmp.Or(e.Event.Session, "none"), e.Err)
+}
+
+// Unwrap returns the error about what the event vouches for.
+func (e *EventError) Unwrap() error { return e.Err }
 
 // Verify reads the whole log and names the first thing that is wrong. Its
 // error says that the log could not be read to the end; what is wrong with a
@@ -110,6 +129,14 @@ func Verify(ctx context.Context, log LogReader, vkey string, o VerifyOptions) (R
 		}
 	}
 	v.end()
+	if o.Finish != nil && v.report.Problem == nil {
+		if err := o.Finish(ctx); err != nil {
+			if ctx.Err() != nil {
+				return v.done(), err
+			}
+			v.vouched(err)
+		}
+	}
 	return v.done(), nil
 }
 
@@ -169,9 +196,18 @@ func (v *verifier) leaf(l Leaf) {
 	v.meetAhead()
 	if v.check != nil && v.report.Problem == nil {
 		if err := v.check(e); err != nil {
-			v.fail(Missing, l.Seq, l.Seq, "event %d (%s, session %s): %v", l.Seq, e.Type, cmp.Or(e.Session, "none"), err)
+			v.vouched(&EventError{Event: e, Err: err})
 		}
 	}
+}
+
+// vouched is the failure of what an event vouches for.
+func (v *verifier) vouched(err error) {
+	seq := v.edge.Size() - 1
+	if e, ok := errors.AsType[*EventError](err); ok {
+		seq = e.Event.Seq
+	}
+	v.fail(Missing, seq, seq, "%v", err)
 }
 
 // maxAhead bounds what a hostile file can make the verifier keep.

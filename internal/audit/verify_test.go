@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -196,6 +197,32 @@ func TestVerifyAsksAboutEveryEvent(t *testing.T) {
 	}
 	if p := r.Problem; p == nil || p.Kind != Missing || p.Seq != 7 || p.Text != "event 7 (session.started, session S7): the recording is gone" {
 		t.Errorf("problem: %+v", p)
+	}
+}
+
+// TestVerifyFinishes: what can only be judged at the end is asked for then,
+// and not about a log that is wrong in itself.
+func TestVerifyFinishes(t *testing.T) {
+	l, _, vkey := signedLog(t, 10)
+	var seen []Event
+	o := VerifyOptions{
+		Check: func(e Event) error { seen = append(seen, e); return nil },
+		Finish: func(context.Context) error {
+			return &EventError{Event: seen[4], Err: errors.New("the recording is gone")}
+		},
+	}
+	r, err := Verify(t.Context(), l, vkey, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := r.Problem; p == nil || p.Kind != Missing || p.Seq != 4 || p.Text != "event 4 (session.started, session S4): the recording is gone" || len(seen) != 10 {
+		t.Errorf("problem: %+v after %d events", p, len(seen))
+	}
+	l.leaves = l.leaves[:7]
+	o.Check = nil
+	o.Finish = func(context.Context) error { t.Error("asked about a log that was cut"); return nil }
+	if r, err := Verify(t.Context(), l, vkey, o); err != nil || r.Problem.Kind != Truncated {
+		t.Errorf("%s, %v", r, err)
 	}
 }
 
