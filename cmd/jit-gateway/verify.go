@@ -9,11 +9,12 @@ import (
 	"jit-gateway/internal/evidence"
 )
 
-// verifyCmd checks an evidence pack offline.
+// verifyCmd checks an evidence pack or an exported audit log offline.
 type verifyCmd struct {
-	Pack string `arg:"" help:"Evidence pack, a zip file." type:"existingfile"`
-	Key  string `required:"" help:"The audit log's public key: the file audit.pub, or its text."`
-	JSON bool   `help:"Print JSON."`
+	Pack    string   `arg:"" help:"Evidence pack, a zip file; or what audit export wrote." type:"existingfile"`
+	Key     string   `required:"" help:"The audit log's public key: the file audit.pub, or its text."`
+	Against []string `help:"Signed checkpoints that were kept outside the gateway, for an exported log." type:"existingfile"`
+	JSON    bool     `help:"Print JSON."`
 }
 
 func (c verifyCmd) Run(s *io3) error {
@@ -26,6 +27,9 @@ func (c verifyCmd) Run(s *io3) error {
 		return err
 	}
 	defer f.Close()
+	if !isZip(f) {
+		return c.log(s, f, strings.TrimSpace(key))
+	}
 	st, err := f.Stat()
 	if err != nil {
 		return err

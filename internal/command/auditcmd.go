@@ -36,6 +36,8 @@ func (v *auditVerifyCmd) Run(c *call) error {
 	if err := c.auditRead("verify"); err != nil {
 		return err
 	}
+	recordings := c.r.o.Recordings.NewLogCheck() // the log vouches for them, too
+	o.Check, o.Finish = recordings.Event, recordings.Finish
 	report, err := audit.Verify(c.ctx, c.r.o.AuditLog, c.r.o.AuditKey, o)
 	if err != nil {
 		return err
