@@ -158,8 +158,11 @@ func (m *Manager) kill(ctx context.Context, c Credential, ended time.Time) error
 	if s, ok := m.Get(c.SessionID); ok {
 		ev.User, ev.Request = s.row.UserID, s.row.RequestID
 	}
-	// The write gets time of its own: a check that took all must still be told.
-	write, cancelWrite := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	// Dead first, told second: see paperwork. The write gets time of its own: a
+	// check that took all must still be told.
+	m.paper <- struct{}{}
+	defer func() { <-m.paper }()
+	write, cancelWrite := context.WithTimeout(context.WithoutCancel(ctx), m.writeTimeout())
 	defer cancelWrite()
 	if err != nil {
 		ev.Type, ev.Outcome, ev.Reason = audit.CredentialAlive, audit.Failure, err.Error()

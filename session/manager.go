@@ -28,6 +28,7 @@ type Manager struct {
 	started  chan struct{} // closed when Run has recovered and watches
 	nudge    chan struct{} // a deadline may be earlier than the one that watch waits for
 	work     chan struct{} // there is something for sweep
+	paper    chan struct{} // places for those who write their end
 
 	mu        sync.Mutex
 	state     managerState
@@ -58,7 +59,7 @@ func NewManager(o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		o: o, base: time.Now(), cleaners: maps.Clone(o.Cleaners),
-		started: make(chan struct{}), nudge: make(chan struct{}, 1), work: make(chan struct{}, 1), ended: make(chan struct{}),
+		started: make(chan struct{}), nudge: make(chan struct{}, 1), work: make(chan struct{}, 1), paper: make(chan struct{}, paperwork), ended: make(chan struct{}),
 		live: map[string]*Session{}, gone: tombstones{},
 		unclosed: map[string]closing{}, undead: map[string]*corpse{},
 	}

@@ -48,10 +48,10 @@ func SealEvent(r Row, seal recording.Seal) audit.Event {
 	return ev
 }
 
-// watchRecorder ends the session when its recording fails (G2), and records
-// its termination.
+// watchRecorder ends the session when its recording fails (G2).
 func (s *Session) watchRecorder() {
 	select {
+	case <-s.ctx.Done():
 	case <-s.rec.Failed():
 		err := s.rec.Err()
 		s.Terminate(Termination{Cause: "recording_failed", Reason: "The session cannot be recorded any more, so it ends."})
@@ -61,14 +61,19 @@ func (s *Session) watchRecorder() {
 		if err := s.Audit(ctx, ev); err != nil {
 			s.m.o.Logger.Error("audit a failed recording", "session", s.row.ID, "err", err)
 		}
-	case <-s.ctx.Done():
-		t := s.termination()
-		if t == nil {
-			return // Finish, without a termination
-		}
+	}
+}
+
+// seal ends the recording; a termination is the last thing in it.
+func (s *Session) seal(cause string) error {
+	if t := s.termination(); t != nil {
 		p := recording.Termination{Cause: t.Cause, Reason: t.Reason, By: t.By}
 		if err := s.rec.Event(recording.Event{Kind: recording.KindTermination, Payload: p}); err != nil {
 			s.m.o.Logger.Warn("record a termination", "session", s.row.ID, "err", err)
 		}
 	}
+	if _, err := s.rec.Seal(cause); err != nil {
+		return fmt.Errorf("seal the recording: %w", err)
+	}
+	return nil
 }

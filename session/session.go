@@ -86,13 +86,21 @@ type Warning struct {
 func (s *Session) Warnings() <-chan Warning { return s.warnings }
 
 // Attach hands a transport to the manager, which closes it CutGrace after a
-// termination, whatever the handler is doing. detach takes it back.
+// termination, whatever the handler is doing: by Abort, if it has such a
+// method, because Close may wait for a peer that does not read. detach takes
+// it back.
 func (s *Session) Attach(c io.Closer) (detach func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachNo++
 	n := s.attachNo
-	s.attached[n] = func() { c.Close() }
+	s.attached[n] = func() {
+		if a, ok := c.(interface{ Abort() error }); ok {
+			a.Abort()
+			return
+		}
+		c.Close()
+	}
 	if s.term != nil { // the manager's own round may be over
 		time.AfterFunc(s.m.o.CutGrace, s.closeAttached)
 	}
