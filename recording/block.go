@@ -22,7 +22,7 @@ const (
 	endMagic = "JITREND\n"
 
 	headSize    = 12 // "JR", type, flags, u32 payload length, u32 checksum
-	preludeSize = 40 // of chunk, piece and screens blocks
+	preludeSize = 48 // of chunk, piece and screens blocks
 	dataRoom    = headSize + preludeSize
 	trailerSize = 56 + 32
 	entrySize   = 56 + 32
@@ -154,6 +154,7 @@ type prelude struct {
 	base, last     time.Duration // times of the first event and the last
 	raw            uint32        // length of the events before compression
 	number         uint32        // of the sealing under the segment's key: the nonce
+	synced         int64         // bytes of the recording that were durable when this was written
 }
 
 func (p prelude) put(b []byte) {
@@ -165,6 +166,7 @@ func (p prelude) put(b []byte) {
 	le.PutUint64(b[24:], uint64(p.last/time.Microsecond))
 	le.PutUint32(b[32:], p.raw)
 	le.PutUint32(b[36:], p.number)
+	le.PutUint64(b[40:], uint64(p.synced))
 }
 
 func parsePrelude(b []byte) (prelude, bool) {
@@ -176,7 +178,7 @@ func parsePrelude(b []byte) (prelude, bool) {
 	raw := le.Uint32(b[32:])
 	return prelude{
 		segment: le.Uint32(b[0:]), chunk: le.Uint32(b[4:]), piece: le.Uint32(b[8:]), events: le.Uint32(b[12:]),
-		base: base, last: last, raw: raw, number: le.Uint32(b[36:]),
+		base: base, last: last, raw: raw, number: le.Uint32(b[36:]), synced: int64(le.Uint64(b[40:])),
 	}, ok1 && ok2 && base <= last && raw <= maxRaw
 }
 

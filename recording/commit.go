@@ -115,6 +115,7 @@ func (w *Writer) pass() error {
 	}
 	switch {
 	case err != nil:
+		w.committing = false
 		return err
 	case commit && w.o.Strict:
 		w.durable, w.committing = seq, false
@@ -268,6 +269,7 @@ func (w *Writer) writeChunk(c *chunk) error {
 func (w *Writer) seal(typ byte, p prelude, b []byte) (block, scratch []byte, err error) {
 	var flags byte
 	block = b
+	p.synced = w.safe.Load()
 	dst := getBuffer()
 	if out, ok := compress(dst[:dataRoom], b[dataRoom:]); ok {
 		block, dst, flags = out, out, flagZstd
@@ -309,11 +311,13 @@ func (w *Writer) writePiece(piece []byte, p prelude) error {
 			if err := w.main.Sync(); err != nil {
 				return err
 			}
+			w.safe.Store(w.end)
 			w.mainDirty = false
 		}
 		w.tailChunk, w.tailPiece, w.tailEnd = w.nextChunk, 0, 0
 	}
 	p.segment, p.chunk, p.piece = uint32(len(w.segments)), w.tailChunk, w.tailPiece+1
+	p.synced = w.safe.Load()
 	var flags byte
 	if w.key != nil {
 		flags = flagSealed
@@ -399,6 +403,7 @@ func (w *Writer) flush(u unsynced) error {
 		if err := w.main.Sync(); err != nil {
 			return err
 		}
+		w.safe.Store(u.to)
 		if f, ok := w.main.(interface{ Forget(off, n int64) }); ok && u.to-u.from > 1<<20 {
 			f.Forget(u.from, u.to-u.from)
 		}

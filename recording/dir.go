@@ -163,6 +163,8 @@ func (w *Writer) begin(wraps []byte) (err error) {
 	if err = w.main.Sync(); err != nil {
 		return err
 	}
+	w.synced = w.end
+	w.safe.Store(w.end)
 	return fsys.SyncDir()
 }
 

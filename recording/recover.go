@@ -8,6 +8,10 @@ import (
 	"io/fs"
 )
 
+// ErrNotBegun: Create had not returned when the crash came, so that no session
+// can have been recorded; or the header was destroyed since.
+var ErrNotBegun = errors.New("there is no recording with a whole header")
+
 // recover seals what is there: the recording's whole blocks, then the tail's
 // pieces that continue them. Pieces are copied as they are, so that what is
 // encrypted needs no key; being interrupted and repeated, it finds in the
@@ -17,6 +21,9 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 		return Seal{}, fmt.Errorf("recover the recording of session %s: %w", session, plain(err))
 	}
 	f, err := d.fs.Open(session+suffix, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fail(ErrNotBegun)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -27,7 +34,7 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	}
 	c, err := openContainer(f, size)
 	if err != nil {
-		return fail(err)
+		return fail(fmt.Errorf("%w (%v)", ErrNotBegun, err))
 	}
 	l, err := c.scan(true)
 	if err != nil {
@@ -36,7 +43,10 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	if l.sealed {
 		return l.seal, dropTail(d.fs, session)
 	}
-	if err := f.Truncate(l.end); err != nil { // what was torn
+	if l, err = d.untorn(c, l, session); err != nil {
+		return fail(err)
+	}
+	if err := f.Truncate(l.end); err != nil {
 		return fail(err)
 	}
 	pieces, err := d.pieces(c, l, session)
@@ -88,6 +98,29 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	return s, nil
 }
 
+// untorn returns the layout up to the first torn write. Writes that no sync
+// had followed may be there in part, and later ones whole: what comes after
+// such a gap was never acknowledged. A gap in what was durable is another
+// matter: the disk has lost it since, and what is behind it stays.
+func (d *Dir) untorn(c *container, l *layout, session string) (*layout, error) {
+	synced := l.synced
+	err := d.tail(c, session, func(p prelude, _ []byte) bool {
+		synced = max(synced, p.synced)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, gap := range l.damage {
+		if gap.Offset >= synced {
+			cut := *c
+			cut.size = gap.Offset
+			return cut.scan(true)
+		}
+	}
+	return l, nil
+}
+
 // closeRecovered writes the trailer of the open segment.
 func closeRecovered(f file, c *container, l *layout, root [32]byte, end int64) (int64, error) {
 	seg := *l.open
@@ -111,35 +144,46 @@ func closeRecovered(f file, c *container, l *layout, root [32]byte, end int64) (
 	return end, nil
 }
 
-// pieces returns the tail's blocks that continue the recording, and counts
-// them into the layout.
-func (d *Dir) pieces(c *container, l *layout, session string) ([][]byte, error) {
+// tail visits the whole pieces of the tail, until visit says no.
+func (d *Dir) tail(c *container, session string, visit func(p prelude, block []byte) bool) error {
 	f, err := d.fs.Open(session+tailSuffix, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	for off := int64(0); off < size; {
+		h, b, err := readBlock(f, off, size, c.seed, nil)
+		if err != nil {
+			return nil // torn, or the stale end of longer pieces
+		}
+		p, ok := parsePrelude(b[headSize:])
+		if h.typ != blockChunk || !ok || !visit(p, b) {
+			return nil
+		}
+		off += int64(len(b))
+	}
+	return nil
+}
+
+// pieces returns the tail's blocks that continue the recording, and counts
+// them into the layout.
+func (d *Dir) pieces(c *container, l *layout, session string) ([][]byte, error) {
 	var out [][]byte
 	want := uint32(1)
 	have := uint32(0) // pieces of this chunk that an interrupted recovery copied
 	if l.open != nil {
 		have = l.piece
 	}
-	for off := int64(0); off < size; {
-		h, b, err := readBlock(f, off, size, c.seed, nil)
-		if err != nil {
-			break // torn, or the stale end of longer pieces
-		}
-		p, ok := parsePrelude(b[headSize:])
-		if h.typ != blockChunk || !ok || p.segment != uint32(len(l.segments)) || p.chunk != l.nextChunk || p.piece != want {
-			break
+	err := d.tail(c, session, func(p prelude, b []byte) bool {
+		if p.segment != uint32(len(l.segments)) || p.chunk != l.nextChunk || p.piece != want {
+			return false
 		}
 		if want > have {
 			if l.open == nil {
@@ -157,7 +201,7 @@ func (d *Dir) pieces(c *container, l *layout, session string) ([][]byte, error) 
 			out = append(out, b)
 		}
 		want++
-		off += int64(len(b))
-	}
-	return out, nil
+		return true
+	})
+	return out, err
 }

@@ -160,6 +160,7 @@ type layout struct {
 	sealed    bool  // footer and end are whole
 	end       int64 // of the last whole block before the footer
 	fileEnd   int64 // of the last whole block
+	synced    int64 // what was durable when the newest block was written: a gap behind it is a torn write
 	damage    []Damage
 }
 
@@ -195,6 +196,7 @@ func (c *container) scan(check bool) (*layout, error) {
 				l.damage = append(l.damage, Damage{off, len(l.segments), at(), "a chunk has no prelude"})
 				break
 			}
+			l.synced = max(l.synced, p.synced)
 			begin(off, p.base)
 			if l.open.events == 0 {
 				l.open.from = p.base
@@ -211,6 +213,9 @@ func (c *container) scan(check bool) (*layout, error) {
 			l.open.raw += uint64(p.raw)
 			l.open.to = max(l.open.to, p.last)
 		case blockScreens:
+			if p, ok := parsePrelude(block[headSize:]); ok {
+				l.synced = max(l.synced, p.synced)
+			}
 			begin(off, at())
 			l.open.screens = off
 		case blockTrailer:
@@ -231,6 +236,7 @@ func (c *container) scan(check bool) (*layout, error) {
 			}
 		case blockFooter:
 			l.footer = off
+			l.synced = max(l.synced, off) // it is written when all else is durable
 			return nil
 		case blockEnd:
 			l.readFooter(c, off, block[headSize:])

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -107,8 +108,9 @@ type Writer struct {
 
 // disk is what the worker knows about the files.
 type disk struct {
-	end       int64 // of main
-	synced    int64 // how far the last sync went
+	end       int64        // of main
+	synced    int64        // how far the sync under way goes
+	safe      atomic.Int64 // how far the last finished one went
 	root      [32]byte
 	hash      hash.Hash // of the open segment; nil: none is open
 	seg       segment
