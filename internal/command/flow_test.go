@@ -107,7 +107,7 @@ func TestApproveWithoutATerminalWantsTheDigest(t *testing.T) {
 		w.fails(Usage, "bob", "", []string{"approve", id, "R123", "--digest", "00"}, "one --digest for each")
 		var q []requestJSON
 		w.json(&q, "bob", "", "requests", id)
-		w.fails(Failed, "bob", "", []string{"approve", id, "--digest", q[0].Digest}, "No answer came")
+		w.fails(Failed, "bob", "", []string{"approve", id, "--digest", q[0].Digest}, "No answer came. Nothing was changed.")
 		w.fails(Failed, "bob", "000000\n000000\n000000\n", []string{"approve", id, "--digest", q[0].Digest}, "last of 3 tries")
 		if w.openRequest() != id {
 			w.Error("it is not open any more")
@@ -206,7 +206,7 @@ func TestRevoke(t *testing.T) {
 func TestToken(t *testing.T) {
 	story(t, func(w *world) {
 		// No grant, nobody at stdin: the next step, nothing on stdout.
-		r := w.fails(Failed, "alice", "", []string{"token", "orders_ro@orders"}, "No answer came")
+		r := w.fails(Failed, "alice", "", []string{"token", "orders_ro@orders"}, "No answer came. Nothing was asked for. With a terminal: ssh -t jit-gateway request orders --login orders_ro")
 		if r.out != "" {
 			w.Errorf("stdout %q", r.out)
 		}

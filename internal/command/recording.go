@@ -1,15 +1,12 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
-	"jit-gateway/internal/store"
 	"jit-gateway/recording"
 	"jit-gateway/session"
 )
@@ -197,127 +194,4 @@ func (x *recordingExportCmd) Run(c *call) error {
 		return recording.ExportJSON(rd, w, o)
 	}
 	return recording.ExportCast(rd, w, 2, o)
-}
-
-type recordingVerifyCmd struct {
-	Sessions []string `arg:"" optional:"" name:"session" help:"Sessions; with --all every recording."`
-	All      bool     `help:"Every recording that you may see."`
-}
-
-// verifyJSON is what --json prints of a verified recording.
-type verifyJSON struct {
-	Session string            `json:"session"`
-	OK      bool              `json:"ok"`
-	Report  *recording.Report `json:"report,omitempty"`
-	Text    string            `json:"text"`
-}
-
-func (v *recordingVerifyCmd) Run(c *call) error {
-	ids := v.Sessions
-	switch {
-	case v.All == (len(ids) > 0):
-		return usagef("Name sessions, or --all.")
-	case v.All:
-		infos, err := c.r.o.Recordings.List()
-		if err != nil {
-			return err
-		}
-		for _, in := range infos {
-			if !in.Live && (c.seesAll() || c.mayReplay(in.Header.Grant)) {
-				ids = append(ids, in.Session)
-			}
-		}
-	}
-	var out []verifyJSON
-	bad := 0
-	for _, id := range ids {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		one := c.verifyRecording(id)
-		if out = append(out, one); !one.OK {
-			bad++
-		}
-		if !c.root.JSON {
-			c.print("%s: %s", display.Line(one.Session, 40), lineByLine(one.Text))
-		}
-	}
-	if c.root.JSON {
-		if err := c.json(append([]verifyJSON{}, out...)); err != nil {
-			return err
-		}
-	}
-	if bad > 0 {
-		return errQuiet
-	}
-	return nil
-}
-
-func (c *call) verifyRecording(id string) verifyJSON {
-	rd, row, err := c.openRecording(id)
-	if err != nil {
-		text := err.Error()
-		var f *failure
-		if !errors.As(err, &f) {
-			text = "cannot be read: " + text
-		}
-		return verifyJSON{Session: cleanID(id), Text: text}
-	}
-	defer rd.Close()
-	rep := rd.Verify()
-	return verifyJSON{Session: row.ID, OK: rep.OK, Report: &rep, Text: rep.String()}
-}
-
-// lineByLine is display.Line for a text that has lines of its own.
-func lineByLine(s string) string {
-	parts := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	for i, p := range parts {
-		parts[i] = display.Line(p, 0)
-	}
-	return strings.Join(parts, "\n  ")
-}
-
-type recordingSearchCmd struct {
-	Text   []string `arg:"" help:"Words to find."`
-	User   string   `help:"Of this user."`
-	Target string   `help:"On this target."`
-	Since  span     `help:"Within this time, such as 7d." placeholder:"DURATION"`
-	Limit  int      `help:"At most so many." default:"100"`
-}
-
-func (s *recordingSearchCmd) Run(c *call) error {
-	f := store.LineFilter{Target: s.Target, Limit: s.Limit}
-	if s.User != "" {
-		u, err := c.findUser(s.User)
-		if err != nil {
-			return err
-		}
-		f.UserID = u.ID
-	}
-	if s.Since != 0 {
-		f.Since = c.r.o.Now().Add(-time.Duration(s.Since))
-	}
-	text := strings.Join(s.Text, " ")
-	_, err := c.r.o.Log.Append(c.ctx, audit.Event{Type: audit.RecordingViewed, Outcome: audit.Success, Actor: c.actor(), Target: s.Target,
-		Detail: map[string]string{"how": "search"}})
-	if err != nil {
-		return fmt.Errorf("record the search: %w", err)
-	}
-	hits, err := c.r.o.Search(c.ctx, text, f)
-	if err != nil {
-		return err
-	}
-	if c.root.JSON {
-		return c.json(append([]store.LineHit{}, hits...))
-	}
-	if len(hits) == 0 {
-		c.say("Nothing found.")
-		return nil
-	}
-	t := newTable("SESSION", "USER", "TARGET", "STARTED", "AT", "KIND", "TEXT")
-	for _, h := range hits {
-		excerpt := strings.NewReplacer(store.MarkStart, "", store.MarkEnd, "").Replace(h.Excerpt)
-		t.row(h.Session, h.User, h.Target, c.stamp(h.StartedAt), clockText(h.At), h.Kind, excerpt)
-	}
-	return c.table(t)
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
@@ -26,8 +24,6 @@ type userCmd struct {
 	Enable  userEnableCmd  `cmd:"" help:"Enable a disabled user."`
 	Key     userKeyCmd     `cmd:"" help:"List, add or remove a user's keys."`
 }
-
-const keyCodeLifetime = time.Hour
 
 // confirmAdmin takes a fresh code of an administrator who came over ssh: a
 // key alone changes nobody. The local administrator owns the machine.
@@ -187,31 +183,6 @@ func parseDay(s string) (time.Time, error) {
 	return t.AddDate(0, 0, 1), nil // to the end of that day
 }
 
-// keyArg reads a key from the argument or, for "-", from stdin.
-func (c *call) keyArg(arg string) (ssh.PublicKey, error) {
-	raw := []byte(arg)
-	switch arg {
-	case "":
-		return nil, nil
-	case "-":
-		var err error
-		if raw, err = c.readAll(16<<10, "A public key"); err != nil {
-			return nil, err
-		}
-	}
-	return parseKey(raw)
-}
-
-func (c *call) addKey(u identity.User, key ssh.PublicKey) error {
-	fp := ssh.FingerprintSHA256(key)
-	err := c.r.o.Users.AddKey(c.ctx, identity.Key{Fingerprint: fp, UserID: u.ID, Authorized: keyLine(key), CreatedAt: c.r.o.Now().UTC()},
-		audit.Event{Type: audit.KeyAdded, Outcome: audit.Success, Actor: c.actor(), User: u.ID, Detail: map[string]string{"fingerprint": fp, "by": "administrator"}})
-	if errors.Is(err, store.ErrExists) {
-		return failf("That key is registered already.")
-	}
-	return err
-}
-
 type userSetCmd struct {
 	Name        string   `arg:"" help:"User."`
 	AddGroup    []string `help:"Add to this group; may be repeated."`
@@ -314,121 +285,4 @@ func (c *call) updateUser(u identity.User, typ audit.Type, detail map[string]str
 		c.say("%s: groups %s.", u.Name, display.Line(strings.Join(u.Groups, ", "), 0))
 	}
 	return nil
-}
-
-type userInviteCmd struct {
-	Name  string   `arg:"" help:"User; added if there is none."`
-	Group []string `help:"Group of a new user; may be repeated." short:"g"`
-	For   span     `help:"How long the code is good; 24h if not given." short:"f" placeholder:"DURATION"`
-}
-
-func (i *userInviteCmd) Run(c *call) error {
-	u, err := c.r.o.Users.UserByName(c.ctx, i.Name)
-	isNew := isNotFound(err)
-	switch {
-	case isNew:
-		if u, err = c.newUser(i.Name, i.Group, false, ""); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	case len(i.Group) > 0:
-		return usagef("%s exists; change groups with: %suser set %s --add-group …", u.Name, c.prefix(), u.Name)
-	case u.State != identity.Active:
-		return failf("%s is disabled. First: %suser enable %s", u.Name, c.prefix(), u.Name)
-	}
-	if err := c.confirmAdmin(); err != nil {
-		return err
-	}
-	if isNew {
-		if err := c.createUser(u); err != nil {
-			return err
-		}
-	}
-	return c.invite(u, time.Duration(i.For))
-}
-
-// inviteJSON is what --json prints.
-type inviteJSON struct {
-	User    string    `json:"user"`
-	Code    string    `json:"code"`
-	Command string    `json:"command"`
-	Expires time.Time `json:"expires"`
-}
-
-// invite makes and prints a one-time code.
-func (c *call) invite(u identity.User, ttl time.Duration) error {
-	by := c.inv.User.ID
-	if c.inv.LocalAdmin {
-		by = "local-admin"
-	}
-	code, inv := identity.NewInvite(u.ID, by, c.r.o.Now(), ttl)
-	err := c.r.o.Users.CreateInvite(c.ctx, inv, audit.Event{Type: audit.UserInvited, Outcome: audit.Success, Actor: c.actor(), User: u.ID,
-		Detail: map[string]string{"invite": inv.ID, "expires": inv.ExpiresAt.UTC().Format(time.RFC3339)}})
-	if err != nil {
-		return err
-	}
-	run := EnrollCommand(c.r.o.Public, u.Name, code)
-	if c.root.JSON {
-		return c.json(inviteJSON{u.Name, code, run, inv.ExpiresAt.UTC()})
-	}
-	c.say("One-time code for %s, good once within %s. Hand it over in private; they run:", u.Name, dialogue.LongDuration(inv.ExpiresAt.Sub(c.r.o.Now())))
-	c.print("%s", run)
-	return nil
-}
-
-// EnrollCommand is what somebody with a one-time code runs.
-func EnrollCommand(p Public, user, code string) string {
-	host := p.Host
-	if host == "" {
-		host = p.Name
-	}
-	port := ""
-	if p.SSHPort != 0 && p.SSHPort != 22 {
-		port = fmt.Sprintf(" -p %d", p.SSHPort)
-	}
-	return fmt.Sprintf("ssh -t%s %s@%s enroll %s", port, user, host, code)
-}
-
-type userKeyCmd struct {
-	Name   string `arg:"" help:"User."`
-	Add    string `help:"Add a public key; - reads it from stdin." placeholder:"KEY" xor:"what"`
-	Remove string `help:"Remove a key; its connections end now." placeholder:"SHA256:…" xor:"what"`
-}
-
-func (k *userKeyCmd) Run(c *call) error {
-	u, err := c.findUser(k.Name)
-	if err != nil {
-		return err
-	}
-	switch {
-	case k.Add != "":
-		key, err := c.keyArg(k.Add)
-		if err != nil {
-			return err
-		}
-		if err := c.confirmAdmin(); err != nil {
-			return err
-		}
-		if err := c.addKey(u, key); err != nil {
-			return err
-		}
-		c.say("%s: the key %s is registered.", u.Name, ssh.FingerprintSHA256(key))
-		return nil
-	case k.Remove != "":
-		return c.dropKey(u, k.Remove)
-	}
-	keys, err := c.r.o.Users.Keys(c.ctx, u.ID)
-	if err != nil {
-		return err
-	}
-	if c.root.JSON {
-		return c.json(append([]identity.Key{}, keys...))
-	}
-	t := newTable("KEY", "TYPE", "SINCE")
-	for _, key := range keys {
-		typ, _, _ := strings.Cut(key.Authorized, " ")
-		t.row(key.Fingerprint, typ, key.CreatedAt.UTC().Format(time.DateOnly))
-	}
-	return c.table(t)
 }

@@ -39,7 +39,7 @@ func (d *Dialogue) File(ctx context.Context, t Terminal, c approval.Caller, a ap
 			return approval.Request{}, refuse(nil, "This request needs a ticket: --ticket ID.")
 		}
 	} else if err := d.fill(ctx, t, p, &a, what, first); err != nil {
-		return approval.Request{}, d.ended(ctx, "", err)
+		return approval.Request{}, d.ended(ctx, err, d.nothing(a))
 	}
 	r, err := d.o.Approvals.File(ctx, c, a)
 	return r, d.refused(err)

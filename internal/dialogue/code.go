@@ -12,6 +12,10 @@ import (
 // Proof asks for a code until one is right. Wrong codes are limited here and,
 // across all connections, by package mfa.
 func (d *Dialogue) Proof(ctx context.Context, t Terminal, c approval.Caller, prompt string) (mfa.Proof, error) {
+	return d.proof(ctx, t, c, prompt, leftover{text: "Nothing was changed."})
+}
+
+func (d *Dialogue) proof(ctx context.Context, t Terminal, c approval.Caller, prompt string, left leftover) (mfa.Proof, error) {
 	if t == nil {
 		return mfa.Proof{}, refuse(nil, "This needs a code, and there is nobody to ask. Run it with a terminal: ssh -t %s …", d.o.Gateway)
 	}
@@ -22,7 +26,7 @@ func (d *Dialogue) Proof(ctx context.Context, t Terminal, c approval.Caller, pro
 	for try := 1; ; try++ {
 		code, err := t.Ask(ctx, prompt, false)
 		if err != nil {
-			return mfa.Proof{}, d.ended(ctx, "", err)
+			return mfa.Proof{}, d.ended(ctx, err, left)
 		}
 		p, err := d.o.MFA.VerifyCode(ctx, c.UserID, code, actor)
 		if err == nil {
@@ -38,7 +42,7 @@ func (d *Dialogue) Proof(ctx context.Context, t Terminal, c approval.Caller, pro
 			return mfa.Proof{}, refuse(err, "%s That was the last of %d tries; the same command asks again.", text, d.o.Tries)
 		}
 		if err := t.Say(ctx, text); err != nil {
-			return mfa.Proof{}, d.ended(ctx, "", err)
+			return mfa.Proof{}, d.ended(ctx, err, left)
 		}
 	}
 }
@@ -70,7 +74,7 @@ func (d *Dialogue) codeText(err error) string {
 
 // Activate takes a code and opens the window of g, now or at its start.
 func (d *Dialogue) Activate(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) (approval.Grant, error) {
-	p, err := d.Proof(ctx, t, c, "")
+	p, err := d.proof(ctx, t, c, "", waitsForCode(g))
 	if err != nil {
 		return g, err
 	}
@@ -80,10 +84,14 @@ func (d *Dialogue) Activate(ctx context.Context, t Terminal, c approval.Caller, 
 
 // Confirm takes a code that lets this key and address use g.
 func (d *Dialogue) Confirm(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) (approval.Grant, error) {
-	p, err := d.Proof(ctx, t, c, "")
+	p, err := d.proof(ctx, t, c, "", waitsForCode(g))
 	if err != nil {
 		return g, err
 	}
 	g, err = d.o.Approvals.Confirm(ctx, c, g.ID, p)
 	return g, d.refused(err)
+}
+
+func waitsForCode(g approval.Grant) leftover {
+	return leftover{fmt.Sprintf("Grant %s waits for your code.", g.ID), "activate " + g.ID}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -85,9 +86,10 @@ func (d *Dialogue) Admit(ctx context.Context, t Terminal, in approval.AdmitInput
 	if t == nil {
 		return adm, d.nobodyToAsk(ctx, in, err)
 	}
+	left := d.nothing(approval.Ask{Targets: []string{in.Target}, Login: in.Login})
 	leave, err := d.takeTurn(ctx, in)
 	if err != nil {
-		return adm, d.ended(ctx, "", err)
+		return adm, d.ended(ctx, err, left)
 	}
 	defer leave()
 
@@ -107,7 +109,7 @@ func (d *Dialogue) Admit(ctx context.Context, t Terminal, in approval.AdmitInput
 		case errors.As(err, &ge) && errors.Is(err, approval.ErrNotActivated):
 			if !asked {
 				if err := t.Say(ctx, d.approvedText(ge.Grant)); err != nil {
-					return adm, d.ended(ctx, "", err)
+					return adm, d.ended(ctx, err, left)
 				}
 			}
 			if _, err = d.Activate(ctx, t, in.Caller, ge.Grant); err != nil {
@@ -115,7 +117,7 @@ func (d *Dialogue) Admit(ctx context.Context, t Terminal, in approval.AdmitInput
 			}
 		case errors.As(err, &ge) && errors.Is(err, approval.ErrCodeNeeded):
 			if err := t.Say(ctx, display.Line(ge.Text, 0)); err != nil {
-				return adm, d.ended(ctx, "", err)
+				return adm, d.ended(ctx, err, left)
 			}
 			if _, err = d.Confirm(ctx, t, in.Caller, ge.Grant); err != nil {
 				return adm, err
@@ -182,8 +184,11 @@ func (d *Dialogue) chooseLogin(ctx context.Context, t Terminal, c *approval.Choo
 		}
 		return "That is not one of them.", nil
 	})
+	if errors.Is(err, io.EOF) {
+		return "", refuse(err, "%s. Name one: --login %s, or %s@%s", prompt[:len(prompt)-2], names[0], names[0], display.Line(c.Target, 64))
+	}
 	if err != nil {
-		return "", d.ended(ctx, "", err)
+		return "", d.ended(ctx, err, d.nothing(approval.Ask{Targets: []string{c.Target}}))
 	}
 	return chosen, nil
 }

@@ -93,9 +93,30 @@ func (d *Dialogue) nobodyToAsk(ctx context.Context, in approval.AdmitInput, err 
 	return d.refused(err)
 }
 
+// leftover is what a dialogue that stopped short leaves behind, as a sentence,
+// and the command that goes on from there.
+type leftover struct{ text, command string }
+
+func (d *Dialogue) nothing(a approval.Ask) leftover {
+	cmd := "request"
+	for _, t := range a.Targets {
+		cmd += " " + display.Line(t, 64)
+	}
+	for k, v := range a.Selector {
+		cmd += " label:" + display.Line(k+"="+v, 128)
+	}
+	if a.Login != "" {
+		cmd += " --login " + display.Line(a.Login, 64)
+	}
+	return leftover{"Nothing was asked for.", cmd}
+}
+
+func stillOpen(r approval.Request) leftover {
+	return leftover{fmt.Sprintf("Request %s stays open; the same command resumes it.", r.ID), "activate " + r.ID}
+}
+
 // ended says how a dialogue stopped short: the person, the line, or the clock.
-// request is the open request, if there is one by then.
-func (d *Dialogue) ended(ctx context.Context, request string, err error) error {
+func (d *Dialogue) ended(ctx context.Context, err error, left leftover) error {
 	var r *Refusal
 	if errors.As(err, &r) {
 		return err
@@ -103,19 +124,19 @@ func (d *Dialogue) ended(ctx context.Context, request string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	open := "Nothing was asked for."
-	if request != "" {
-		open = fmt.Sprintf("Request %s stays open; the same command resumes it.", request)
-	}
 	switch {
 	case errors.Is(err, errPatience):
-		return refuse(err, "Nobody has answered for %s. %s", LongDuration(d.o.Wait), open)
+		return refuse(err, "Nobody has answered for %s. %s", LongDuration(d.o.Wait), left.text)
 	case errors.Is(err, ErrInterrupted):
-		return refuse(err, "Stopped. %s", open)
+		return refuse(err, "%s", strings.TrimSpace("Stopped. "+left.text))
 	case errors.Is(err, io.EOF):
-		return refuse(err, "No answer came. %s Answers can also be given at a prompt: ssh -t %s", open, d.o.Gateway)
+		text := strings.TrimSpace("No answer came. " + left.text)
+		if left.command != "" {
+			text += fmt.Sprintf(" With a terminal: ssh -t %s %s", d.o.Gateway, left.command)
+		}
+		return refuse(err, "%s", text)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
-		return refuse(err, "The connection ended. %s", open)
+		return refuse(err, "%s", strings.TrimSpace("The connection ended. "+left.text))
 	}
 	return err
 }

@@ -24,11 +24,11 @@ func (d *Dialogue) Wait(ctx context.Context, t Terminal, c approval.Caller, r ap
 func (d *Dialogue) waitAfter(ctx context.Context, t Terminal, c approval.Caller, r approval.Request, lead string) (approval.Request, error) {
 	if r.State == approval.Pending {
 		if err := t.Say(ctx, lead+" Waiting; Ctrl-C stops waiting, the request stays open."); err != nil {
-			return r, d.ended(ctx, r.ID, err)
+			return r, d.ended(ctx, err, stillOpen(r))
 		}
 		decided, err := d.wait(ctx, t, r.ID)
 		if err != nil {
-			return r, d.ended(ctx, r.ID, err)
+			return r, d.ended(ctx, err, stillOpen(r))
 		}
 		r = decided
 	}
@@ -40,7 +40,7 @@ func (d *Dialogue) waitAfter(ctx context.Context, t Terminal, c approval.Caller,
 		text = d.grantText(r, g)
 	}
 	if err := t.Say(ctx, text); err != nil {
-		return r, d.ended(ctx, r.ID, err)
+		return r, d.ended(ctx, err, stillOpen(r))
 	}
 	return r, nil
 }

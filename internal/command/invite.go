@@ -1,0 +1,87 @@
+package command
+
+import (
+	"fmt"
+	"time"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/identity"
+)
+
+type userInviteCmd struct {
+	Name  string   `arg:"" help:"User; added if there is none."`
+	Group []string `help:"Group of a new user; may be repeated." short:"g"`
+	For   span     `help:"How long the code is good; 24h if not given." short:"f" placeholder:"DURATION"`
+}
+
+func (i *userInviteCmd) Run(c *call) error {
+	u, err := c.r.o.Users.UserByName(c.ctx, i.Name)
+	isNew := isNotFound(err)
+	switch {
+	case isNew:
+		if u, err = c.newUser(i.Name, i.Group, false, ""); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case len(i.Group) > 0:
+		return usagef("%s exists; change groups with: %suser set %s --add-group …", u.Name, c.prefix(), u.Name)
+	case u.State != identity.Active:
+		return failf("%s is disabled. First: %suser enable %s", u.Name, c.prefix(), u.Name)
+	}
+	if err := c.confirmAdmin(); err != nil {
+		return err
+	}
+	if isNew {
+		if err := c.createUser(u); err != nil {
+			return err
+		}
+	}
+	return c.invite(u, time.Duration(i.For))
+}
+
+// inviteJSON is what --json prints.
+type inviteJSON struct {
+	User    string    `json:"user"`
+	Code    string    `json:"code"`
+	Command string    `json:"command"`
+	Expires time.Time `json:"expires"`
+}
+
+// invite makes and prints a one-time code.
+func (c *call) invite(u identity.User, ttl time.Duration) error {
+	by := c.inv.User.ID
+	if c.inv.LocalAdmin {
+		by = "local-admin"
+	}
+	code, inv := identity.NewInvite(u.ID, by, c.r.o.Now(), ttl)
+	err := c.r.o.Users.CreateInvite(c.ctx, inv, audit.Event{Type: audit.UserInvited, Outcome: audit.Success, Actor: c.actor(), User: u.ID,
+		Detail: map[string]string{"invite": inv.ID, "expires": inv.ExpiresAt.UTC().Format(time.RFC3339)}})
+	if err != nil {
+		return err
+	}
+	run := EnrollCommand(c.r.o.Public, u.Name, code)
+	if c.root.JSON {
+		return c.json(inviteJSON{u.Name, code, run, inv.ExpiresAt.UTC()})
+	}
+	c.say("One-time code for %s, good once within %s. Hand it over in private; they run:", u.Name, dialogue.LongDuration(inv.ExpiresAt.Sub(c.r.o.Now())))
+	c.print("%s", run)
+	return nil
+}
+
+// EnrollCommand is what somebody with a one-time code runs.
+func EnrollCommand(p Public, user, code string) string {
+	host := p.Host
+	if host == "" {
+		host = p.Name
+	}
+	port := ""
+	if p.SSHPort != 0 && p.SSHPort != 22 {
+		port = fmt.Sprintf(" -p %d", p.SSHPort)
+	}
+	return fmt.Sprintf("ssh -t%s %s@%s enroll %s", port, user, host, code)
+}
+
+// keyCodeLifetime is how long a user's own code for a further key is good.
+const keyCodeLifetime = time.Hour
