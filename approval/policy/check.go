@@ -243,6 +243,7 @@ func (c *checker) rest() {
 	if r.Budget.Rows < 0 || r.Budget.Bytes < 0 || r.Budget.Statements < 0 {
 		c.bad("budget", "has a negative number; 0 is unlimited")
 	}
+	c.oneOf("budget.per", r.Budget.Per, "", "session", "grant")
 	c.oneOf("recording.index", r.Recording.Index, "", "off", "metadata", "full")
 	if r.Recording.RetainDays < 0 {
 		c.bad("recording.retain_days", "is negative; 0 is for ever")

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,6 +29,10 @@ func Stricter(a, b Rule) Rule {
 		Rows:       least(a.Budget.Rows, b.Budget.Rows),
 		Bytes:      least(a.Budget.Bytes, b.Budget.Bytes),
 		Statements: least(a.Budget.Statements, b.Budget.Statements),
+		Per:        b.Budget.Per,
+	}
+	if a.Budget.Per == "grant" { // one budget for all sessions together is the smaller one
+		r.Budget.Per = "grant"
 	}
 	r.Recording = stricterRecording(a.Recording, b.Recording)
 	r.Session = Session{
@@ -39,6 +44,10 @@ func Stricter(a, b Rule) Rule {
 	}
 	r.Postgres.ReadOnly = a.Postgres.ReadOnly || b.Postgres.ReadOnly
 	r.Postgres.StatementTimeout = least(a.Postgres.StatementTimeout, b.Postgres.StatementTimeout)
+	if len(a.Postgres.Defaults) > 0 {
+		r.Postgres.Defaults = maps.Clone(a.Postgres.Defaults)
+		maps.Copy(r.Postgres.Defaults, b.Postgres.Defaults)
+	}
 	if r.Banner == "" {
 		r.Banner = a.Banner
 	}
