@@ -118,7 +118,13 @@ func staticTarget(pg *testenv.Postgres) inventory.Target {
 	}}
 }
 
+// moreTargets are what single tests add.
+var moreTargets []inventory.Target
+
 func secrets(ref string) (string, error) {
+	if v, ok := strings.CutPrefix(ref, "plain:"); ok {
+		return v, nil
+	}
 	switch ref {
 	case "test:gateway":
 		return "gateway-password", nil
@@ -154,7 +160,7 @@ func newWorld(t testing.TB, rule policy.Rule, changes ...func(*Options)) *world 
 			t.Error(err)
 		}
 	})
-	w.inv, err = inventory.NewLive([]inventory.Target{target(w.pg), staticTarget(w.pg)})
+	w.inv, err = inventory.NewLive(append([]inventory.Target{target(w.pg), staticTarget(w.pg)}, moreTargets...))
 	check(err)
 	set, err := policy.NewSet([]policy.Rule{rule})
 	check(err)
