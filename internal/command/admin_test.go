@@ -7,6 +7,7 @@ import (
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
+	"jit-gateway/internal/store"
 )
 
 func ev() audit.Event { return audit.Event{Type: audit.KeyRemoved, Outcome: audit.Success} }
@@ -237,6 +238,86 @@ func TestG11NamesOfOthersAreEscaped(t *testing.T) {
 		r := w.fails(Failed, "alice", "", []string{"activate", evil})
 		if strings.ContainsAny(r.err, "\x1b\x07\u202e") {
 			w.Errorf("%q", r.err)
+		}
+	})
+}
+
+// G6: once there are two administrators, what widens access needs both.
+func TestG6SecondAdministrator(t *testing.T) {
+	story(t, func(w *world) {
+		// One administrator is enough while there is one; an alternate account of theirs is no second.
+		w.ok("erin", w.code("erin")+"\n", "user", "add", "dora", "--group", "leads")
+		w.user("erin2", "admins")
+		u := w.as("erin2").User
+		u.Owner = "Uerin"
+		w.must(w.db.UpdateUser(w.Context(), u, ev()))
+		w.ok("erin", w.code("erin")+"\n", "user", "set", "dora", "--add-group", "sre")
+
+		w.user("frank", "admins")
+		for name, args := range map[string][]string{
+			"group": {"user", "set", "alice", "--add-group", "leads"}, "user": {"user", "add", "gus", "--group", "leads"}, "invite": {"user", "invite", "bob"},
+			"key":    {"user", "key", "bob", "--add", keyLine(newKey(w.T))},
+			"target": {"target", "add", "web09", "--ssh", "192.0.2.9", "--login", "root", "--host-key", hostKey},
+		} {
+			r := w.run("erin", w.code("erin")+"\n", args...)
+			if r.status != OK || !strings.Contains(r.err, "waits for a second administrator") {
+				w.Errorf("%s: %+v", name, r)
+			}
+		}
+		alice := w.as("alice").User
+		if _, err := w.db.UserByName(w.Context(), "gus"); err == nil || alice.In("leads") {
+			w.Error("a change was made by one administrator")
+		}
+		if _, ok := w.inv.Target("web09"); ok {
+			w.Error("a target was added by one administrator")
+		}
+		// What takes away does not wait.
+		w.ok("erin", w.code("erin")+"\n", "user", "set", "dora", "--remove-group", "sre")
+		w.ok("erin", "", "user", "disable", "dora")
+		r := w.run("erin", w.code("erin")+"\n", "user", "enable", "dora")
+		if !strings.Contains(r.err, "waits for a second") {
+			w.Errorf("%+v", r)
+		}
+
+		var acts []struct{ ID, Summary string }
+		w.json(&acts, "frank", "", "confirm")
+		if len(acts) != 6 {
+			w.Fatalf("%d changes wait: %+v", len(acts), acts)
+		}
+		var ids []string
+		for _, a := range acts {
+			ids = append(ids, a.ID)
+		}
+		// Not by who asked, under any account, nor by who is no administrator, nor without a code.
+		w.fails(Failed, "erin", w.code("erin")+"\n", []string{"confirm", ids[0]}, "yourself")
+		w.fails(Failed, "erin2", w.code("erin2")+"\n", []string{"confirm", ids[0]}, "yourself")
+		w.fails(Failed, "bob", w.code("bob")+"\n", []string{"confirm", ids[0]}, "for administrators")
+		w.fails(Failed, "local", "", []string{"confirm", ids[0]}, "second administrator")
+		w.fails(Failed, "frank", "000000\n000000\n000000\n", []string{"confirm", ids[0]})
+		w.ok("frank", w.code("frank")+"\n", append([]string{"confirm"}, ids[1:]...)...)
+		w.ok("erin", w.code("erin")+"\n", "confirm", ids[0], "--refuse", "--note", "changed my mind")
+		w.fails(Failed, "frank", w.code("frank")+"\n", []string{"confirm", ids[0]}, "does not wait any more")
+		if gus, err := w.db.UserByName(w.Context(), "gus"); err != nil || !gus.In("leads") {
+			w.Errorf("%+v %v", gus, err)
+		}
+		if _, ok := w.inv.Target("web09"); !ok || !w.as("alice").User.In("leads") {
+			w.Error("a confirmed change was not made")
+		}
+	})
+}
+
+func TestFindings(t *testing.T) {
+	story(t, func(w *world) {
+		w.ok("carol", "", "findings")
+		w.fails(Failed, "alice", "", []string{"findings"}, "for auditors")
+		w.must(w.db.RaiseFinding(w.Context(), store.Finding{ID: "F1234", Code: "first_target", UserID: "Ualice", Text: "first time\x1b[2J", RaisedAt: w.r.o.Now()}, ev()))
+		if out := w.ok("carol", "", "findings"); !strings.Contains(out, "F1234 (first_target)") || strings.Contains(out, "\x1b") {
+			w.Errorf("%q", out)
+		}
+		w.fails(Usage, "carol", "", []string{"findings", "F1234"}, "--note")
+		w.ok("carol", "", "findings", "f1234", "--note", "a new colleague")
+		if out := w.ok("carol", "", "findings", "--all"); !strings.Contains(out, "by carol: a new colleague") {
+			w.Error(out)
 		}
 	})
 }

@@ -67,6 +67,11 @@ type Options struct {
 	Now        func() time.Time // time.Now if nil
 	Logger     *slog.Logger     // slog.Default if nil
 
+	// Acts keeps changes that wait for a second administrator: `confirm`.
+	// Optional; without it one administrator is enough.
+	Acts Acts
+	// Findings lists what is unusual: `findings`. Optional.
+	Findings func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
 	// ParseTargets reads the YAML form for `target import`; JSON alone without
 	// it. Optional.
 	ParseTargets func(raw []byte) ([]inventory.Target, error)
@@ -90,6 +95,15 @@ type Users interface {
 	identity.Store
 	identity.Writer
 	identity.Invites
+}
+
+// Acts is the store of changes that wait. Both stores implement it.
+type Acts interface {
+	CreateAdminAct(ctx context.Context, a store.AdminAct, ev audit.Event) error
+	AdminAct(ctx context.Context, id string) (store.AdminAct, error)
+	AdminActs(ctx context.Context, state store.ActState, n int) ([]store.AdminAct, error)
+	// DecideAdminAct has one winner; the others get store.ErrConflict.
+	DecideAdminAct(ctx context.Context, a store.AdminAct, ev audit.Event) error
 }
 
 // Log takes events that change no row.

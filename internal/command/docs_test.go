@@ -38,7 +38,7 @@ func TestDocsMatchTheTree(t *testing.T) {
 
 var audience = map[string]string{
 	"user": "users", "any": "users, and the local administrator", "auditor": "auditors and administrators",
-	"admin": "administrators", "enroll": "everybody, also with a key that is not registered",
+	"admin": "administrators", "second": "administrators over ssh", "enroll": "everybody, also with a key that is not registered",
 }
 
 func commandDocs(t *testing.T, w *world) []byte {
@@ -113,7 +113,8 @@ from stdin, so every command works in a script. Codes are asked for without echo
 Identifiers may be typed in any case. Times are UTC.
 
 Commands whose service is switched off are not in the tree; those that are not for you are refused, and the refusal is in the
-audit log. Administrators who come over ssh give a code for what changes users or targets; disabling a user needs none.
+audit log. Administrators who come over ssh give a code for what changes users or targets; disabling a user needs none. Once
+there are two administrators, what makes an approver or widens access waits for the second one's ` + "`confirm`" + `.
 
 This page is made from the tree by its test.
 `

@@ -30,15 +30,16 @@ func (i *userInviteCmd) Run(c *call) error {
 	case u.State != identity.Active:
 		return failf("%s is disabled. First: %suser enable %s", u.Name, c.prefix(), u.Name)
 	}
-	if err := c.confirmAdmin(); err != nil {
-		return err
+	ch := change{Invite: time.Duration(i.For), User: u.ID}
+	if ch.Invite == 0 {
+		ch.Invite = -1
 	}
+	summary := fmt.Sprintf("give %s a one-time code for a key and second factor", u.Name)
 	if isNew {
-		if err := c.createUser(u); err != nil {
-			return err
-		}
+		ch.Create, ch.User = &u, ""
+		summary = fmt.Sprintf("add the user %s %s, with a one-time code", u.Name, inGroups(u.Groups))
 	}
-	return c.invite(u, time.Duration(i.For))
+	return c.do(ch, summary)
 }
 
 // inviteJSON is what --json prints.

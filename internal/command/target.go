@@ -100,7 +100,11 @@ func (a *targetAddCmd) Run(c *call) error {
 	default:
 		return usagef("Say what it is: --ssh ADDRESS or --postgres ADDRESS.")
 	}
-	return c.putTargets([]inventory.Target{t})
+	list := []inventory.Target{t}
+	if err := c.checkTargets(list); err != nil {
+		return err
+	}
+	return c.do(change{Targets: list}, targetsSummary(list))
 }
 
 type targetRemoveCmd struct {

@@ -40,7 +40,22 @@ func (i *targetImportCmd) Run(c *call) error {
 		c.say("%s are in order; nothing was changed.", count(len(list), "target", "targets"))
 		return nil
 	}
-	return c.putTargets(list)
+	if err := c.checkTargets(list); err != nil {
+		return err
+	}
+	return c.do(change{Targets: list}, targetsSummary(list))
+}
+
+// targetsSummary tells a second administrator what would be reached.
+func targetsSummary(list []inventory.Target) string {
+	var parts []string
+	for _, t := range list {
+		parts = append(parts, fmt.Sprintf("%s (%s at %s, %s)", t.Name, t.Kind, address(t), strings.Join(t.Logins(), " ")))
+	}
+	if len(parts) > 5 {
+		parts = append(parts[:5], fmt.Sprintf("and %d more", len(list)-5))
+	}
+	return "add or change " + strings.Join(parts, "; ")
 }
 
 func (r *Runner) parseTargets(raw []byte) ([]inventory.Target, error) {
@@ -96,9 +111,6 @@ const sourceStore = "store"
 
 func (c *call) putTargets(list []inventory.Target) error {
 	if err := c.checkTargets(list); err != nil {
-		return err
-	}
-	if err := c.confirmAdmin(); err != nil {
 		return err
 	}
 	var done []string

@@ -11,8 +11,8 @@ import (
 
 // tree is the list of commands. The tag who says for whom a command is: user
 // (a registered user; the default), any (the local administrator too),
-// auditor, admin (each of the three includes the local administrator), or
-// enroll (an unknown key too). The tag needs names the option without which a
+// auditor, admin (each of the three includes the local administrator), second
+// (an administrator over ssh), or enroll (an unknown key too). The tag needs names the option without which a
 // command is left out.
 type tree struct {
 	JSON bool `name:"json" help:"Print JSON."`
@@ -37,6 +37,7 @@ type tree struct {
 	Watch     watchCmd     `cmd:"" group:"session" help:"Watch a live session from its current screen on; q leaves." who:"any"`
 	Terminate terminateCmd `cmd:"" group:"session" help:"End a live session, with a reason its user will read." who:"any"`
 	Recording recordingCmd `cmd:"" group:"session" help:"List, replay, export and verify recordings." who:"any"`
+	Findings  findingsCmd  `cmd:"" group:"session" help:"List what is unusual and nobody has looked at yet, or say what you found." who:"auditor" needs:"findings"`
 	Evidence  evidenceCmd  `cmd:"" group:"session" help:"Write the evidence pack of a grant to stdout." who:"any" needs:"evidence"`
 
 	Config configCmd `cmd:"" group:"self" help:"Print the ssh_config and known_hosts lines."`
@@ -45,10 +46,11 @@ type tree struct {
 	Whoami whoamiCmd `cmd:"" group:"self" help:"Show who you are here: groups, keys, second factors." who:"any"`
 	Help   helpCmd   `cmd:"" group:"self" help:"Show the commands, or one command." who:"enroll"`
 
-	User   userCmd   `cmd:"" group:"admin" help:"Administer users." who:"admin"`
-	Target targetCmd `cmd:"" group:"admin" help:"Administer targets." who:"admin"`
-	CA     caCmd     `cmd:"" group:"admin" name:"ca" help:"Show what hosts, databases and browsers must trust." who:"any"`
-	Audit  auditCmd  `cmd:"" group:"admin" help:"Read and verify the audit log." who:"auditor"`
+	User    userCmd    `cmd:"" group:"admin" help:"Administer users." who:"admin"`
+	Target  targetCmd  `cmd:"" group:"admin" help:"Administer targets." who:"admin"`
+	Confirm confirmCmd `cmd:"" group:"admin" help:"Confirm another administrator's change, or list those that wait." who:"second" needs:"acts"`
+	CA      caCmd      `cmd:"" group:"admin" name:"ca" help:"Show what hosts, databases and browsers must trust." who:"any"`
+	Audit   auditCmd   `cmd:"" group:"admin" help:"Read and verify the audit log." who:"auditor"`
 }
 
 var groups = kong.Groups{
@@ -131,6 +133,10 @@ func (r *Runner) has(need string) bool {
 		return r.o.Evidence != nil
 	case "web":
 		return r.o.PageLink != nil
+	case "acts":
+		return r.o.Acts != nil
+	case "findings":
+		return r.o.Findings != nil
 	case "check":
 		return r.o.Check != nil
 	case "search":
@@ -151,11 +157,13 @@ func (c *call) denied(who string) string {
 		return ""
 	case who == "user" && !known:
 		return "This needs a user of the gateway, and admin.sock has none. Use ssh " + c.r.o.Public.Name + " …"
+	case who == "second" && !known:
+		return "A change is confirmed by a second administrator, over ssh with their own second factor."
 	case who == "user" || c.inv.LocalAdmin:
 		return ""
 	case who == "auditor" && (c.r.o.Approvals.IsAuditor(c.inv.User) || c.r.o.Approvals.IsAdmin(c.inv.User)):
 		return ""
-	case who == "admin" && c.r.o.Approvals.IsAdmin(c.inv.User):
+	case (who == "admin" || who == "second") && c.r.o.Approvals.IsAdmin(c.inv.User):
 		return ""
 	case who == "auditor":
 		return "That is for auditors and administrators."

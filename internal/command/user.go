@@ -108,25 +108,14 @@ func (a *userAddCmd) Run(c *call) error {
 	if u.ValidUntil, err = parseDay(a.ValidUntil); err != nil {
 		return err
 	}
-	if err := c.confirmAdmin(); err != nil {
-		return err
+	if _, err := c.r.o.Users.UserByName(c.ctx, u.Name); err == nil {
+		return failf("There is a user %s already.", u.Name)
 	}
-	if err := c.createUser(u); err != nil {
-		return err
-	}
+	ch := change{Create: &u}
 	if key != nil {
-		if err := c.addKey(u, key); err != nil {
-			return err
-		}
+		ch.Key = keyLine(key)
 	}
-	if c.root.JSON {
-		return c.json(u)
-	}
-	c.say("User %s added.", u.Name)
-	if key == nil {
-		c.say("Next, a key and a second factor: %suser invite %s", c.prefix(), u.Name)
-	}
-	return nil
+	return c.do(ch, fmt.Sprintf("add the user %s %s", u.Name, inGroups(u.Groups)))
 }
 
 func (c *call) newUser(name string, groups []string, machine bool, owner string) (identity.User, error) {
@@ -196,27 +185,36 @@ func (s *userSetCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	detail := map[string]string{}
-	before := strings.Join(u.Groups, ",")
+	detail, widens := map[string]string{}, false
+	before, had := strings.Join(u.Groups, ","), u.Groups
 	groups := cleanGroups(append(slices.Clone(u.Groups), s.AddGroup...))
 	drop := cleanGroups(s.RemoveGroup)
 	u.Groups = slices.DeleteFunc(groups, func(g string) bool { return slices.Contains(drop, g) })
 	if after := strings.Join(u.Groups, ","); after != before {
 		detail["groups_before"], detail["groups"] = before, after
+		widens = slices.ContainsFunc(u.Groups, func(g string) bool { return !slices.Contains(had, g) })
 	}
 	if s.Email != nil {
 		u.Email, detail["email"] = *s.Email, display.Line(*s.Email, 200)
 	}
 	if s.ValidUntil != nil {
+		was := u.ValidUntil
 		if u.ValidUntil, err = parseDay(*s.ValidUntil); err != nil {
 			return err
 		}
+		widens = widens || !was.IsZero() && (u.ValidUntil.IsZero() || u.ValidUntil.After(was))
 		detail["valid_until"] = *s.ValidUntil
 	}
 	if len(detail) == 0 {
 		return usagef("Nothing would change: give --add-group, --remove-group, --email or --valid-until.")
 	}
-	return c.updateUser(u, audit.UserUpdated, detail, true)
+	summary := fmt.Sprintf("change the user %s", u.Name)
+	for _, k := range []string{"groups", "email", "valid_until"} {
+		if v, ok := detail[k]; ok {
+			summary += fmt.Sprintf(", %s: %s", strings.ReplaceAll(k, "_", " "), v)
+		}
+	}
+	return c.do(change{Update: &userUpdate{u, audit.UserUpdated, detail, widens}}, summary)
 }
 
 type userDisableCmd struct {
@@ -237,7 +235,7 @@ func (d *userDisableCmd) Run(c *call) error {
 	}
 	u.State = identity.Disabled
 	// No code: taking access away must never wait for a phone.
-	return c.updateUser(u, audit.UserDisabled, map[string]string{"reason": display.Line(d.Reason, 0)}, false)
+	return c.updateUser(userUpdate{User: u, Type: audit.UserDisabled, Detail: map[string]string{"reason": display.Line(d.Reason, 0)}})
 }
 
 type userEnableCmd struct {
@@ -254,15 +252,11 @@ func (e *userEnableCmd) Run(c *call) error {
 		return nil
 	}
 	u.State = identity.Active
-	return c.updateUser(u, audit.UserEnabled, nil, true)
+	return c.do(change{Update: &userUpdate{u, audit.UserEnabled, nil, true}}, "enable the user "+u.Name)
 }
 
-func (c *call) updateUser(u identity.User, typ audit.Type, detail map[string]string, code bool) error {
-	if code {
-		if err := c.confirmAdmin(); err != nil {
-			return err
-		}
-	}
+func (c *call) updateUser(up userUpdate) error {
+	u, typ, detail := up.User, up.Type, up.Detail
 	err := c.r.o.Users.UpdateUser(c.ctx, u, audit.Event{Type: typ, Outcome: audit.Success, Actor: c.actor(), User: u.ID, Reason: detail["reason"], Detail: detail})
 	if errors.Is(err, store.ErrConflict) {
 		return failf("Somebody changed %s at the same moment. Look again: %suser list", u.Name, c.prefix())

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -29,14 +30,7 @@ func (k *userKeyCmd) Run(c *call) error {
 		if err != nil {
 			return err
 		}
-		if err := c.confirmAdmin(); err != nil {
-			return err
-		}
-		if err := c.addKey(u, key); err != nil {
-			return err
-		}
-		c.say("%s: the key %s is registered.", u.Name, ssh.FingerprintSHA256(key))
-		return nil
+		return c.do(change{User: u.ID, Key: keyLine(key)}, fmt.Sprintf("register the key %s for %s", ssh.FingerprintSHA256(key), u.Name))
 	case k.Remove != "":
 		return c.dropKey(u, k.Remove)
 	}

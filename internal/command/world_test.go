@@ -108,7 +108,7 @@ func newWorld(t *testing.T, people map[string][]string) (*world, func()) {
 	w.o = Options{Approvals: w.svc, Dialogue: talk, MFA: w.mfa, Users: w.db, Inventory: w.inv, Targets: w.db, Reload: w.reload,
 		Sessions: w.sessions, Rows: w.db, Recordings: w.rec, Authority: authority, Tokens: tokens, Feed: w.db, Log: w.db, AuditLog: w.db, AuditKey: vkey,
 		Public: Public{Name: "jit-gateway", Host: "gw.example", SSHPort: 2222, PostgresPort: 6432, URL: "https://gw.example:8443"}, Logger: quiet,
-		Search: w.db.SearchLines,
+		Search: w.db.SearchLines, Acts: w.db, Findings: w.db.Findings,
 		PageLink: func(context.Context, approval.Caller) (string, time.Time, error) {
 			return "https://gw.example:8443/sign-in?t=abc", time.Now().Add(5 * time.Minute), nil
 		},
