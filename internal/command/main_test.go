@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -8,9 +9,12 @@ import (
 	testworld "jit-gateway/internal/testenv/world"
 )
 
-// TestMain starts what the packages below share and start once, outside of
-// any bubble.
+// TestMain is the local client where a test wants one in a terminal. Otherwise
+// it starts what the packages below share and start once, outside of any bubble.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("COMMAND_TEST_SOCKET"); path != "" { // this is the local client, in a terminal
+		os.Exit(Call(context.Background(), path, os.Args[1:], Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	}
 	if err := testworld.Warm(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
