@@ -240,7 +240,7 @@ func TestX509(t *testing.T) {
 		if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: time.Now()}); err != nil {
 			t.Error(err)
 		}
-		if c.Leaf.Subject.CommonName != "orders_ro" || c.Leaf.Subject.OrganizationalUnit[0] != g.ID || serial == "" || c.Leaf.NotAfter.Sub(time.Now()) != 5*time.Minute {
+		if c.Leaf.Subject.CommonName != "orders_ro" || c.Leaf.Subject.OrganizationalUnit[0] != g.ID || serial == "" || time.Until(c.Leaf.NotAfter) != 5*time.Minute {
 			t.Errorf("got %s %s until %s", c.Leaf.Subject, serial, c.Leaf.NotAfter)
 		}
 		if _, _, err := w.Authority.ClientCert(adm, "orders_rw", time.Minute); err == nil {

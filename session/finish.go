@@ -64,7 +64,7 @@ func (s *Session) finish(ctx context.Context, o Outcome) error {
 	for _, c := range creds {
 		if err := m.kill(ctx, c, t.At); err != nil {
 			errs = append(errs, err)
-			m.keepTrying(c, t.At)
+			m.keepTrying(c, t.At, 1)
 		}
 	}
 
@@ -133,5 +133,8 @@ func (m *Manager) writeTimeout() time.Duration {
 
 // after is when something that failed n times is tried again.
 func after(n int) time.Duration {
+	if n == 0 {
+		return 0
+	}
 	return min(time.Second<<min(n, 10), 5*time.Minute)
 }

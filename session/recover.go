@@ -87,7 +87,7 @@ func (m *Manager) recoverSession(ctx context.Context, r Row) (killed, alive int,
 	for _, c := range creds {
 		if err := m.kill(ctx, c, time.Time{}); err != nil {
 			alive++
-			m.keepTrying(c, now)
+			m.keepTrying(c, now, 1)
 			continue
 		}
 		killed++

@@ -123,15 +123,15 @@ func TestG5AStoreThatComesBackInTimeChangesNothing(t *testing.T) {
 }
 
 func TestG5AClockBehindTheHighWaterMarkAdmitsNobody(t *testing.T) {
-	skew := time.Duration(0)
+	var skew skewed
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		o := world.Options{Dir: dir, Clock: clock.Skewed(func() time.Duration { return skew })}
+		o := world.Options{Dir: dir, Clock: clock.Skewed(skew.get)}
 		w := world.New(t, o)
 		w.Run(false)
 		g := w.Grant("web01", "deploy", time.Hour)
 		adm := w.Admit(g)
-		skew = -10 * time.Second
+		skew.set(-10 * time.Second)
 		if _, err := w.Sessions.Begin(t.Context(), adm, session.Meta{}); err == nil || !strings.Contains(err.Error(), "clock is 10s behind") && !strings.Contains(err.Error(), "not open") {
 			t.Errorf("begin with a clock that was set back: %v", err)
 		}

@@ -59,13 +59,13 @@ func (m *Manager) hasWork() {
 	}
 }
 
-// keepTrying puts a credential on the list of those to end. The first try
-// comes soon.
-func (m *Manager) keepTrying(c Credential, ended time.Time) {
+// keepTrying puts a credential on the list of those to end; tries is how often
+// that failed already.
+func (m *Manager) keepTrying(c Credential, ended time.Time, tries int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.undead[c.ID] == nil {
-		m.undead[c.ID] = &corpse{c: c, ended: ended, due: m.o.Clock.Boot()}
+		m.undead[c.ID] = &corpse{c: c, ended: ended, tries: tries, due: m.o.Clock.Boot() + after(tries)}
 		m.hasWork()
 	}
 	m.o.Metrics.setUndead(len(m.undead))
@@ -136,7 +136,7 @@ func (m *Manager) mourn(ctx context.Context, grantID string) {
 	}
 	parallel(own, func(c Credential) {
 		if err := m.kill(ctx, c, now); err != nil {
-			m.keepTrying(c, now)
+			m.keepTrying(c, now, 1)
 		}
 	})
 }
@@ -161,7 +161,7 @@ func (m *Manager) findUndead(ctx context.Context) error {
 			ended[key] = at
 		}
 		if !at.IsZero() {
-			m.keepTrying(c, at)
+			m.keepTrying(c, at, 0)
 		}
 	}
 	return nil
