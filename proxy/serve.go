@@ -20,6 +20,9 @@ type ServeOptions struct {
 	Burst        int            // 1,000 if zero
 	PROXYFrom    []netip.Prefix // balancers: their connections MUST begin with a PROXY v2 header, nobody else's may
 	DrainTimeout time.Duration  // connections live that long after ctx is done; 0: not at all
+	// Drained ends the drain early, when it is closed: connections that hold
+	// no session have nothing to wait for. May be nil.
+	Drained <-chan struct{}
 	// Handle serves one connection and closes it. It MUST NOT return before
 	// its goroutines have ended. Its conn has the real source as RemoteAddr.
 	Handle  func(ctx context.Context, conn net.Conn)
@@ -153,11 +156,11 @@ func (s *server) drain() {
 		s.jobs.Wait()
 		close(ended)
 	}()
-	if waitFor(ended, s.o.DrainTimeout) {
+	if waitFor(ended, s.o.Drained, s.o.DrainTimeout) {
 		return
 	}
 	s.cancel(errDrained)
-	if waitFor(ended, closeGrace) {
+	if waitFor(ended, nil, closeGrace) {
 		return
 	}
 	s.mu.Lock()
@@ -168,15 +171,16 @@ func (s *server) drain() {
 	<-ended // handlers MUST end when their connection does
 }
 
-func waitFor(done <-chan struct{}, d time.Duration) bool {
+func waitFor(done, enough <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-done:
 		return true
+	case <-enough:
 	case <-t.C:
-		return false
 	}
+	return false
 }
 
 func addrOf(a net.Addr) netip.Addr {

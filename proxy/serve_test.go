@@ -64,7 +64,8 @@ func said(t *testing.T, c net.Conn) string {
 	return string(b)
 }
 
-func echoSource(_ context.Context, c net.Conn) {
+func echoSource(ctx context.Context, c net.Conn) {
+	defer context.AfterFunc(ctx, func() { c.Close() })()
 	fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
 	io.Copy(io.Discard, c)
 	c.Close()
@@ -95,6 +96,9 @@ func TestServeLimits(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a place that became free was not given")
 		}
+	}
+	for _, c := range []net.Conn{a, b} {
+		c.Close()
 	}
 	stop()
 	if n := testutil.ToFloat64(m.live.WithLabelValues("x")); n != 0 {
@@ -168,6 +172,18 @@ func TestServeDrains(t *testing.T) {
 	if _, err := net.Dial("tcp", addr); err == nil {
 		t.Error("the listener is still open")
 	}
+
+	// Once the sessions are drained, nobody waits for idle connections.
+	drained := make(chan struct{})
+	close(drained)
+	addr, stop = serve(t, ServeOptions{Name: "x", DrainTimeout: time.Hour, Drained: drained, Handle: func(ctx context.Context, c net.Conn) {
+		c.Write([]byte("x"))
+		<-ctx.Done()
+	}})
+	if _, err := io.ReadFull(dial(t, addr), make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	stop()
 }
 
 func TestServeTakesTheSourceFromBalancersOnly(t *testing.T) {

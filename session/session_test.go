@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,12 +10,10 @@ import (
 	"time"
 
 	"jit-gateway/approval"
-	"jit-gateway/approval/policy"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/clock"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/testenv/world"
-	"jit-gateway/recording"
 	"jit-gateway/session"
 )
 
@@ -265,166 +262,3 @@ func TestTransportsAreClosedEvenIfTheHandlerHangs(t *testing.T) {
 type closer chan struct{}
 
 func (c closer) Close() error { close(c); return nil }
-
-func TestIdleSessionsEndAndBusyOnesDoNot(t *testing.T) {
-	idle := func(r *policy.Rule) { r.Session.IdleTimeout = policy.Duration(10 * time.Minute) }
-	bubble(t, world.Options{Rule: idle}, func(t *testing.T, w *world.World) {
-		s := w.Begin(w.Grant("web01", "deploy", 2*time.Hour))
-		start := time.Now()
-		for range 4 { // a stream
-			time.Sleep(9 * time.Minute)
-			s.Count(0, 1)
-		}
-		done := s.Busy() // pg_dump waits for its server
-		time.Sleep(25 * time.Minute)
-		done()
-		at := time.Now()
-		if s.Context().Err() != nil {
-			t.Fatalf("a busy session ended after %s: %v", time.Since(start), context.Cause(s.Context()))
-		}
-		if term := ended(t, s); term.Cause != "idle" || time.Since(at) != 10*time.Minute {
-			t.Errorf("ended by %q %s after its last use", term.Cause, time.Since(at))
-		}
-	})
-}
-
-func TestConcurrentSessionsAreLimited(t *testing.T) {
-	two := func(r *policy.Rule) { r.Session.Max = 2 }
-	bubble(t, world.Options{Rule: two}, func(t *testing.T, w *world.World) {
-		g := w.Grant("web01", "deploy", time.Hour)
-		a, b := w.Begin(g), w.Begin(g)
-		_, err := w.Sessions.Begin(t.Context(), w.Admit(g), session.Meta{Protocol: "ssh"})
-		if err == nil || !strings.Contains(err.Error(), "2 open sessions") {
-			t.Fatalf("the third session: %v", err)
-		}
-		if err := a.Finish(t.Context(), session.Outcome{}); err != nil {
-			t.Fatal(err)
-		}
-		w.Begin(g).Finish(t.Context(), session.Outcome{})
-		b.Finish(t.Context(), session.Outcome{})
-	})
-}
-
-func TestGrantEndsWithItsLastSession(t *testing.T) {
-	last := func(r *policy.Rule) { r.Session.EndsWithLast = true }
-	bubble(t, world.Options{Rule: last}, func(t *testing.T, w *world.World) {
-		g := w.Grant("web01", "deploy", time.Hour)
-		a, b := w.Begin(g), w.Begin(g)
-		a.Finish(t.Context(), session.Outcome{})
-		synctest.Wait()
-		time.Sleep(time.Second)
-		if b.Context().Err() != nil {
-			t.Fatal("the other session ended too")
-		}
-		b.Finish(t.Context(), session.Outcome{})
-		time.Sleep(time.Second)
-		g, err := w.DB.Grant(t.Context(), g.ID)
-		if err != nil || g.State != approval.Ended || g.Cause != approval.CauseLast {
-			t.Errorf("the grant is %s by %q, %v", g.State, g.Cause, err)
-		}
-	})
-}
-
-func TestG2ARecordingThatFailsEndsTheSession(t *testing.T) {
-	var log *faultyLog
-	o := world.Options{Session: func(o *session.Options) {
-		log = &faultyLog{Log: o.Log}
-		o.Log = log
-	}}
-	bubble(t, o, func(t *testing.T, w *world.World) {
-		s := w.Begin(w.Grant("web01", "deploy", time.Hour))
-		// Enough for a segment, which is closed within a minute.
-		if err := s.Recorder().Output(0, 1, []byte(strings.Repeat("hello again ", 50_000))); err != nil {
-			t.Fatal(err)
-		}
-		log.fail.Store(audit.RecordingSegment) // whose leaf would prove the segment
-		<-s.Context().Done()
-		var term *session.Termination
-		if errors.As(context.Cause(s.Context()), &term); term.Cause != "recording_failed" {
-			t.Errorf("it ended with %+v", term)
-		}
-		if err := s.Recorder().Output(0, 1, []byte("more")); err == nil {
-			t.Error("more was taken after the failure")
-		}
-		s.Finish(context.Background(), session.Outcome{})
-		if time.Until(s.End()) < 50*time.Minute {
-			t.Errorf("it took until %s before the end", time.Until(s.End()))
-		}
-		if evs := w.Events(audit.RecordingFailed); len(evs) != 1 || evs[0].Session != s.ID() {
-			t.Errorf("the log says %+v", evs)
-		}
-	})
-}
-
-// faultyLog refuses one type of event.
-type faultyLog struct {
-	session.Log
-	fail atomic.Value // audit.Type
-}
-
-func (l *faultyLog) Append(ctx context.Context, ev audit.Event) (audit.Event, error) {
-	if l.fail.Load() == ev.Type {
-		return audit.Event{}, fmt.Errorf("no %s today", ev.Type)
-	}
-	return l.Log.Append(ctx, ev)
-}
-
-func TestASessionLeavesOneSealedRecording(t *testing.T) {
-	bubble(t, world.Options{}, func(t *testing.T, w *world.World) {
-		s := w.Begin(w.Grant("web01", "deploy", time.Hour))
-		if err := s.Recorder().Output(0, 1, []byte("hello")); err != nil {
-			t.Fatal(err)
-		}
-		s.Terminate(session.Termination{Cause: "budget", Reason: "Too much."})
-		ended(t, s)
-		r, err := w.Recordings.Open(s.ID())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		seal, ok := r.Sealed()
-		if !ok || seal.Outcome != "budget" || !r.Verify().OK {
-			t.Errorf("the seal is %+v, %v", seal, ok)
-		}
-		var kinds []string
-		for ev, err := range r.Events() {
-			if err != nil {
-				t.Fatal(err)
-			}
-			kinds = append(kinds, string(ev.Kind))
-		}
-		if got := strings.Join(kinds, " "); got != "o "+string(recording.KindTermination) {
-			t.Errorf("recorded %q", got)
-		}
-		if h := r.Header(); h.Session != s.ID() || h.User != "alice" || h.Target != "web01" || h.Login != "deploy" {
-			t.Errorf("the header is %+v", h)
-		}
-		if evs := w.Events(audit.RecordingSealed); len(evs) != 1 || evs[0].Detail["hash"] != seal.Hash {
-			t.Errorf("the leaf is %+v, the seal's hash %s", evs, seal.Hash)
-		}
-	})
-}
-
-func TestDrain(t *testing.T) {
-	bubble(t, world.Options{}, func(t *testing.T, w *world.World) {
-		g := w.Grant("web01", "deploy", time.Hour)
-		a, b := w.Begin(g), w.Begin(g)
-		adm := w.Admit(g)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		drained := make(chan error, 1)
-		go func() { drained <- w.Sessions.Drain(ctx) }()
-		synctest.Wait()
-		if _, err := w.Sessions.Begin(t.Context(), adm, session.Meta{}); err == nil {
-			t.Error("a session began while draining")
-		}
-		a.Finish(t.Context(), session.Outcome{})
-		start := time.Now()
-		if term := ended(t, b); term.Cause != "gateway_stopped" || time.Since(start) != time.Minute {
-			t.Errorf("ended by %q after %s", term.Cause, time.Since(start))
-		}
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
-	})
-}
