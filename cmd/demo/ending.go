@@ -123,7 +123,7 @@ func (w *story) audit() error {
 		return err
 	}
 	w.tell("A database session is a timeline of statements.")
-	if _, err := w.run("carol", "ssh jit-gateway recording export "+sql+" --format text", w.s.SSH(w.ctx, "carol", "jit-gateway", "recording", "export", sql, "--format", "text"), 0); err != nil {
+	if _, err := w.run("carol", "ssh jit-gateway recording export "+sql+" --format sql", w.s.SSH(w.ctx, "carol", "jit-gateway", "recording", "export", sql, "--format", "sql"), 0); err != nil {
 		return err
 	}
 	w.tell("Both are sealed, and every change of state is an event in a signed Merkle log.")

@@ -153,11 +153,11 @@ func (w *story) silent() error {
 		return err
 	}
 	conf := w.s.SSHConfig("alice")
-	if _, err := w.run("alice", "scp README.md web01:", exec.CommandContext(w.ctx, "scp", "-q", "-F", conf, w.s.Config(), "web01:README.md"), 0); err != nil {
+	if _, err := w.run("alice", "scp README.md web01:", exec.CommandContext(w.ctx, "scp", "-q", "-F", conf, "README.md", "web01:"), 0); err != nil {
 		return err
 	}
-	_, err := w.run("alice", "rsync -ai web01:README.md /tmp/copy-of-readme",
-		exec.CommandContext(w.ctx, "rsync", "-ai", "-e", "ssh -F "+conf, "web01:README.md", w.s.Dir+"/copy-of-readme"), 0)
+	_, err := w.run("alice", "rsync -ai web01:README.md "+rel(w.s.Dir)+"/copy",
+		exec.CommandContext(w.ctx, "rsync", "-ai", "-e", "ssh -F "+conf, "web01:README.md", w.s.Dir+"/copy"), 0)
 	return err
 }
 
