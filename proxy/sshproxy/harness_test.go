@@ -227,6 +227,19 @@ func (g *gateway) addUser(name string, groups ...string) identity.User {
 
 func (g *gateway) keyFile(name string) string { return filepath.Join(g.dir, name+"_key") }
 
+func (g *gateway) privateKey(name string) any {
+	g.t.Helper()
+	pem, err := os.ReadFile(g.keyFile(name))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	k, err := ssh.ParseRawPrivateKey(pem)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return k
+}
+
 func (g *gateway) caller(name string) approval.Caller {
 	return approval.Caller{UserID: g.users[name].ID, KeyFingerprint: ssh.FingerprintSHA256(g.keys[name].PublicKey()), Source: "127.0.0.1", Via: "ssh"}
 }

@@ -34,21 +34,16 @@ type outerAuth struct {
 	unknown []string // fingerprints that nobody registered
 	name    string
 	told    bool
-	enrols  bool // the banner was shown: an unknown key may come in now, for enroll alone
-	conn    ssh.ServerPreAuthConn
 }
 
 func (a *outerAuth) configure(c *ssh.ServerConfig) {
 	c.PublicKeyCallback = a.offered
 	c.VerifiedPublicKeyCallback = a.verified
-	// Clients come here when no key was accepted: the moment to say why, and
-	// to let the same keys come again, for enrolling alone. Taking an unknown
-	// key at once would shut out everyone whose agent offers another first.
+	// Clients come here when no key was accepted: the moment to say why.
+	// Saying it at each unknown key would show it to everyone whose agent
+	// holds another one too.
 	c.KeyboardInteractiveCallback = a.explain
-	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) {
-		a.conn = conn
-		a.s.ids.seen(conn.SessionID())
-	}
+	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) { a.s.ids.seen(conn.SessionID()) }
 }
 
 // offered says whether a key could log in, before its signature.
@@ -68,7 +63,7 @@ func (a *outerAuth) offered(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Perm
 		a.s.o.Log.Error("look up key", "error", err)
 		return nil, errors.New("the gateway cannot read its users")
 	}
-	if a.enrols {
+	if a.mayEnrol(conn.User()) {
 		return &ssh.Permissions{}, nil
 	}
 	if len(a.unknown) < maxUnknownKeys {
@@ -77,18 +72,37 @@ func (a *outerAuth) offered(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Perm
 	return nil, errors.New("unknown key")
 }
 
+// enrolName is the outer user name under which any unknown key may log in,
+// to register itself with a code.
+const enrolName = "enroll"
+
+// mayEnrol says under which names an unknown key may log in for enrolling:
+// those that nobody logs in with by a key. Under the others it is refused, so
+// that the next key of the agent gets its turn.
+func (a *outerAuth) mayEnrol(name string) bool {
+	if name == enrolName {
+		return true
+	}
+	u, err := a.s.o.Users.UserByName(a.ctx, name)
+	if err != nil {
+		return errors.Is(err, store.ErrNotFound)
+	}
+	keys, err := a.s.o.Users.Keys(a.ctx, u.ID)
+	return err == nil && len(keys) == 0
+}
+
 // verified decides after the signature.
 func (a *outerAuth) verified(conn ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 	p := &ssh.Permissions{ExtraData: map[any]any{offeredKey{}: key}}
 	u, _, err := a.s.o.Users.UserByKey(a.ctx, ssh.FingerprintSHA256(key))
 	switch {
-	case errors.Is(err, store.ErrNotFound) && a.enrols:
-		return p, nil
+	case errors.Is(err, store.ErrNotFound) && a.mayEnrol(conn.User()):
+		return p, nil // may run enroll alone
 	case err != nil:
 		return nil, errors.New("the key cannot be looked up")
 	case !u.Usable(a.s.o.Now()):
 		return nil, a.deny(u, conn, "Your account is disabled.")
-	case conn.User() != u.Name:
+	case conn.User() != u.Name && conn.User() != enrolName:
 		return nil, a.deny(u, conn, fmt.Sprintf("This key belongs to %s. Log in with that name: ssh %s@%s", display.Line(u.Name, 64), display.Line(u.Name, 64), a.s.o.Name))
 	}
 	p.ExtraData[verifiedUser{}] = u
@@ -105,8 +119,7 @@ func (a *outerAuth) deny(u identity.User, conn ssh.ConnMetadata, text string) er
 	return &ssh.BannerError{Err: errors.New("refused"), Message: text + "\n"}
 }
 
-// explain shows the banner for unknown keys. It never lets anybody in by
-// itself: a signature with one of those keys has to follow.
+// explain shows the banner for unknown keys; it never lets anybody in.
 func (a *outerAuth) explain(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -118,11 +131,7 @@ func (a *outerAuth) explain(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) 
 		return nil, &ssh.BannerError{Err: errors.New("no key"), Message: a.s.o.Name + " knows people by their SSH keys, and you offered none.\n"}
 	}
 	text := a.s.o.Name + " does not know your key:\n  " + strings.Join(a.unknown, "\n  ") + "\n" + a.s.o.Register + "\n"
-	if err := a.conn.SendAuthBanner(text); err != nil {
-		return nil, err
-	}
-	a.enrols = true
-	return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{PublicKeyCallback: a.offered}}
+	return nil, &ssh.BannerError{Err: errors.New("unknown key"), Message: text}
 }
 
 // failed writes the event of a login that came to nothing.

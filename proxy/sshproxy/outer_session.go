@@ -54,18 +54,14 @@ func (o *outer) command(nc ssh.NewChannel) {
 					break
 				}
 				if inv.Args, err = dialogue.Split(string(line)); err != nil {
-					r.Reply(true, nil)
-					r.WantReply = false
-					fmt.Fprintf(ch.Stderr(), "%s: %v\r\n", o.s.o.Name, err)
-					exitStatus(ch, 2)
-					ch.Close()
+					turnDown(ch, r, o.s.o.Name+": "+err.Error())
 					break
 				}
 				ok = true
 			case "subsystem":
 				name, _, _ := takeString(r.Payload)
 				o.refused("subsystem "+string(name), "the gateway itself has no files")
-				fmt.Fprintf(ch.Stderr(), "%s has no %s of its own. Name a target: sftp -J %s login@target\r\n", o.s.o.Name, display.Line(string(name), 32), o.s.o.Name)
+				turnDown(ch, r, fmt.Sprintf("%s has no %s of its own. Name a target: sftp -J %s login@target", o.s.o.Name, display.Line(string(name), 32), o.s.o.Name))
 			case "window-change":
 				if c, rows, err := parseWindow(r.Payload); err == nil && started {
 					latest(resize, dialogue.Size{Cols: int(c), Rows: int(rows)})
@@ -93,6 +89,15 @@ func (o *outer) command(nc ssh.NewChannel) {
 	status := o.s.o.Commands(ctx, inv)
 	exitStatus(ch, status)
 	ch.CloseWrite()
+}
+
+// turnDown refuses a request in words.
+func turnDown(ch ssh.Channel, r *ssh.Request, text string) {
+	r.Reply(true, nil)
+	r.WantReply = false
+	fmt.Fprintf(ch.Stderr(), "%s\r\n", text)
+	exitStatus(ch, 2)
+	ch.Close()
 }
 
 // latest puts v into a channel of capacity 1, in place of what nobody took.

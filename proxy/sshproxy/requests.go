@@ -92,7 +92,7 @@ func (c *sessionChannel) refused(what, why string) {
 	c.l.denied(what, why)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pty && !c.started && len(c.notes) < 8 {
+	if !c.started && len(c.notes) < 8 { // OpenSSH asks for the agent before the terminal
 		c.notes = append(c.notes, why)
 	}
 }

@@ -98,7 +98,7 @@ func New(o Options) (*Server, error) {
 		o.Name = "jit-gateway"
 	}
 	if o.Register == "" {
-		o.Register = "Ask an administrator for an invite, then run: ssh -t " + o.Name + " enroll"
+		o.Register = "To register it, ask an administrator for an invite, then run: ssh -t enroll@" + o.Name + " enroll"
 	}
 	for d, def := range map[*time.Duration]time.Duration{&o.LoginTime: 30 * time.Second, &o.DialTime: 15 * time.Second, &o.Keepalive: 30 * time.Second} {
 		if *d <= 0 {

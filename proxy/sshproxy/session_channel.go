@@ -169,7 +169,9 @@ func (c *sessionChannel) start() {
 	c.mu.Lock()
 	c.started = true
 	t, notes := c.taps, c.notes
-	c.notes = nil
+	if c.notes = nil; !c.pty {
+		notes = nil // programs read stderr
+	}
 	c.mu.Unlock()
 	for _, n := range notes {
 		c.say(n, sayTime)
