@@ -95,7 +95,7 @@ func (s *Service) over(g Grant) bool {
 
 // rank orders what to tell: the error that takes the least to get in.
 func rank(err error) int {
-	for i, e := range []error{ErrCodeNeeded, ErrNotActivated, ErrNotYet} {
+	for i, e := range []error{ErrCodeNeeded, ErrNotActivated, ErrNotYet, ErrNoGrant} {
 		if errors.Is(err, e) {
 			return i
 		}
@@ -110,6 +110,12 @@ func (s *Service) admit(ctx context.Context, u identity.User, g Grant, t invento
 	case g.State == Waiting:
 		if in.Needs != nil && !in.Needs(g.Rule) {
 			return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s: rule %s does not allow that", t.Name, g.Rule.Name)}
+		}
+		if err := s.intact(ctx, g); err != nil {
+			return Admission{}, err
+		}
+		if _, err := s.check(ctx, u, g, t, in.Source); err != nil { // a code would be given in vain
+			return Admission{}, err
 		}
 		return Admission{}, &GrantError{ErrNotActivated, g, fmt.Sprintf("%s: grant %s waits for your code", t.Name, g.ID)}
 	case now.Before(g.Start):
@@ -126,10 +132,10 @@ func (s *Service) admit(ctx context.Context, u identity.User, g Grant, t invento
 		return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s: rule %s does not allow that", t.Name, rule.Name)}
 	}
 	if len(rule.Factor.Kinds) > 0 && !slices.Contains(rule.Factor.Kinds, string(g.Factor.Kind)) {
-		return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s: rule %s now wants another second factor; ask again", t.Name, rule.Name)}
+		return Admission{}, stale(g, "%s: rule %s now wants another second factor", t.Name, rule.Name)
 	}
 	if end := shortened(g, rule); !now.Before(end) {
-		return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s: rule %s now allows at most %s, which have passed", t.Name, rule.Name, policy.Duration(rule.Max()))}
+		return Admission{}, stale(g, "%s: rule %s now allows at most %s, which have passed", t.Name, rule.Name, policy.Duration(rule.Max()))
 	}
 	i := binding(g, rule, in)
 	if i < 0 {

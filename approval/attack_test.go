@@ -322,7 +322,7 @@ func TestApprovalIsBoundToWhatWasShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.admit("alice")
-	w.is(err, approval.ErrForbidden)
+	w.is(err, approval.ErrNoGrant)
 	if err := w.inv.Swap(ts[1:]); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestStricterOfApprovedAndCurrentRule(t *testing.T) {
 		check  func(*testing.T, *world, approval.Admission)
 	}{
 		"unchanged": {rules: []policy.Rule{plain()}},
-		"gone":      {rules: []policy.Rule{{Name: "else", Users: []string{"*"}, Auto: true}}, admit: approval.ErrForbidden, answer: store.ErrNotFound},
+		"gone":      {rules: []policy.Rule{{Name: "else", Users: []string{"*"}, Auto: true}}, admit: approval.ErrNoGrant, answer: store.ErrNotFound},
 		"denied": {rules: []policy.Rule{plain(), {Name: "no", Effect: policy.Deny, Users: []string{"alice"}}},
 			admit: approval.ErrForbidden, answer: approval.ErrForbidden},
 		"for others": {rules: []policy.Rule{with(func(r *policy.Rule) { r.Groups = []string{"dba"} })},
@@ -31,14 +31,14 @@ func TestStricterOfApprovedAndCurrentRule(t *testing.T) {
 		"when":       {rules: []policy.Rule{with(func(r *policy.Rule) { r.When = `user.name != "alice"` })}, admit: approval.ErrForbidden, answer: approval.ErrForbidden},
 		"needs a ticket": {rules: []policy.Rule{with(func(r *policy.Rule) { r.Ticket = `INC-\d+` })},
 			admit: approval.ErrForbidden, answer: approval.ErrForbidden},
-		"other factor": {rules: []policy.Rule{with(func(r *policy.Rule) { r.Factor.Kinds = []string{"passkey"} })}, admit: approval.ErrForbidden},
+		"other factor": {rules: []policy.Rule{with(func(r *policy.Rule) { r.Factor.Kinds = []string{"passkey"} })}, admit: approval.ErrNoGrant},
 		"shorter": {rules: []policy.Rule{with(func(r *policy.Rule) { r.MaxDuration = policy.Duration(time.Hour) })}, answer: approval.ErrForbidden,
 			check: func(t *testing.T, w *world, a approval.Admission) {
 				if got := a.End().Sub(a.Grant().Start); got != time.Hour {
 					t.Errorf("admitted for %s, want the hour that the rule allows now", got)
 				}
 			}},
-		"much shorter": {rules: []policy.Rule{with(func(r *policy.Rule) { r.MaxDuration = policy.Duration(time.Minute) })}, answer: approval.ErrForbidden, admit: approval.ErrForbidden},
+		"much shorter": {rules: []policy.Rule{with(func(r *policy.Rule) { r.MaxDuration = policy.Duration(time.Minute) })}, answer: approval.ErrForbidden, admit: approval.ErrNoGrant},
 		"stricter": {rules: []policy.Rule{with(func(r *policy.Rule) {
 			r.Recording.Strict = true
 			r.Channels = &policy.Channels{Shell: true}

@@ -56,7 +56,7 @@ func (s *Service) check(ctx context.Context, u identity.User, g Grant, t invento
 	case g.UserID != u.ID || !slices.Contains(g.Targets, t.Name):
 		return no("grant %s is not for %s", g.ID, t.Name)
 	case t.Hash() != g.TargetHashes[t.Name]:
-		return no("the definition of %s changed since grant %s was approved; ask again", t.Name, g.ID)
+		return policy.Rule{}, stale(g, "the definition of %s changed since grant %s was approved", t.Name, g.ID)
 	case !t.Allows(g.Login):
 		return no("%s has no login %s any more", t.Name, g.Login)
 	}
@@ -69,7 +69,7 @@ func (s *Service) check(ctx context.Context, u identity.User, g Grant, t invento
 	set := s.o.Rules()
 	current, ok := set.Rule(g.Rule.Name)
 	if !ok {
-		return no("rule %s, under which grant %s was approved, is gone; ask again", g.Rule.Name, g.ID)
+		return policy.Rule{}, stale(g, "rule %s, under which grant %s was approved, is gone", g.Rule.Name, g.ID)
 	}
 	in.Duration = min(g.Duration, current.Max())
 	if v := set.Check(current.Name, in); !v.Allowed {
@@ -87,6 +87,12 @@ func (s *Service) check(ctx context.Context, u identity.User, g Grant, t invento
 		return no("grant %s cannot be used now: %s", g.ID, v.Reason)
 	}
 	return policy.Stricter(g.Rule, current), nil
+}
+
+// stale is the error about a grant that is good for nothing any more, where a
+// new request might be: callers that match ErrNoGrant ask for one.
+func stale(g Grant, format string, args ...any) error {
+	return &GrantError{ErrNoGrant, g, fmt.Sprintf(format, args...) + "; ask again"}
 }
 
 // anyTarget is check for a grant over several targets: one of them is enough
