@@ -206,9 +206,7 @@ func (g *gateway) handler(k inventory.Kind) proxy.Handler {
 	case inventory.SSH:
 		return g.ssh
 	case inventory.Postgres:
-		if h, ok := any(g.postgres).(proxy.Handler); ok {
-			return h
-		}
+		return g.postgres
 	}
 	return nil
 }
