@@ -33,7 +33,9 @@ func (db *DB) Findings(ctx context.Context, f store.FindingFilter) ([]store.Find
 	var w where
 	w.is("code", f.Code)
 	w.is("user_id", f.UserID)
-	w.is("request_id", f.Request)
+	if f.Request != "" {
+		w.add("request_id = ? AND request_id <> ''", f.Request) // the second so that the partial index is used
+	}
 	if f.Open {
 		w.add("acked_at = 0")
 	}

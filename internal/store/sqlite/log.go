@@ -59,11 +59,12 @@ func (db *DB) WaitEvents(ctx context.Context, after int64) error { return db.fee
 func (db *DB) FindEvents(ctx context.Context, f audit.Filter) ([]audit.Event, error) {
 	var w where
 	in(&w, "type", f.Types)
-	w.is("user_id", f.User)
 	w.is("target", f.Target)
-	w.is("request_id", f.Request)
-	w.is("grant_id", f.Grant)
-	w.is("session_id", f.Session)
+	for column, value := range map[string]string{"user_id": f.User, "request_id": f.Request, "grant_id": f.Grant, "session_id": f.Session} {
+		if value != "" {
+			w.add(column+" = ? AND "+column+" <> ''", value) // the second so that the partial index is used
+		}
+	}
 	if !f.Since.IsZero() {
 		w.add("time >= ?", ns(f.Since))
 	}

@@ -66,6 +66,11 @@ func Open(ctx context.Context, path string, o Options) (_ *DB, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
+	// Pages that are written again and again are copied from the log to the
+	// file less often: every 16 MiB of log.
+	if _, err := w.ExecContext(ctx, "PRAGMA wal_autocheckpoint = 4096"); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), w.Close())
+	}
 	if err := migrate(ctx, w, "main"); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), w.Close())
 	}
@@ -144,6 +149,7 @@ func connect(ctx context.Context, path, synchronous string, n int, readOnly bool
 		"_txlock":       {"immediate"},
 		"_busy_timeout": {"5000"},
 		"_foreign_keys": {"on"},
+		"_cache_size":   {"-32768"}, // KiB for each connection: the inner pages of every index
 	}
 	if readOnly {
 		v.Set("_query_only", "on")

@@ -15,7 +15,8 @@ CREATE INDEX sessions_by_time ON sessions (started_at);
 CREATE INDEX sessions_by_user ON sessions (user_id, started_at);
 CREATE INDEX sessions_by_target ON sessions (target, started_at);
 CREATE INDEX sessions_by_grant ON sessions (grant_id, started_at);
-CREATE INDEX sessions_open ON sessions (gateway) WHERE state = 'open';
+CREATE INDEX sessions_open ON sessions (started_at) WHERE state = 'open';
+CREATE INDEX sessions_open_by_gateway ON sessions (gateway, started_at) WHERE state = 'open';
 
 -- What was minted. A row is written before the minting and stays: dead_at is
 -- set only after the check that it is dead.
