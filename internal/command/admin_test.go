@@ -16,7 +16,7 @@ func TestInviteAndEnroll(t *testing.T) {
 	story(t, func(w *world) {
 		var inv inviteJSON
 		w.json(&inv, "local", "", "user", "invite", "dora", "--group", "sre")
-		if want := "ssh -t -p 2222 dora@gw.example enroll " + inv.Code; inv.Command != want {
+		if want := "ssh -t -p 2222 enroll@gw.example enroll " + inv.Code; inv.Command != want {
 			w.Errorf("command %q", inv.Command)
 		}
 		// An unknown key may run enroll and nothing else.

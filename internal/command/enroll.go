@@ -26,7 +26,7 @@ type enrollCmd struct {
 
 // Help is shown below the usage.
 func (*enrollCmd) Help() string {
-	return "With a one-time code it registers the key of this connection, and a second factor if you have none.\n\nExample: ssh -t jit-gateway enroll 7K2M9…"
+	return "With a one-time code it registers the key of this connection, and a second factor if you have none.\n\nExample: ssh -t enroll@jit-gateway enroll 7K2M9…"
 }
 
 // enrolTries is how often a first code may be wrong before the invite is lost.
@@ -56,7 +56,7 @@ func (e *enrollCmd) Run(c *call) error {
 // QR code can come again.
 func (c *call) enroll(code string) error {
 	users, now := c.r.o.Users, c.r.o.Now
-	code, err := c.ask("One-time code: ", code, "A one-time code is needed: ssh -t "+c.r.o.Public.Name+" enroll CODE")
+	code, err := c.ask("One-time code: ", code, "A one-time code is needed: "+EnrollCommand(c.r.o.Public, "CODE"))
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *call) enroll(code string) error {
 	case c.inv.User.ID != "" && c.inv.User.ID != u.ID:
 		return failf("This key belongs to %s, the code is for %s. Use another key.", display.Line(c.inv.User.Name, 64), display.Line(u.Name, 64))
 	case c.inv.User.ID == "" && c.inv.Offered == nil:
-		return failf("This connection has no key that could be registered. Connect with one: ssh -i KEY -t %s enroll", c.r.o.Public.Name)
+		return failf("This connection has no key that could be registered. Name one with -i KEY.")
 	}
 	actor := audit.Actor{ID: u.ID, Name: u.Name, Source: c.inv.Caller.Source, Via: c.inv.Caller.Via}
 	have, err := c.r.o.MFA.Factors(c.ctx, u.ID)

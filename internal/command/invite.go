@@ -62,7 +62,7 @@ func (c *call) invite(u identity.User, ttl time.Duration) error {
 	if err != nil {
 		return err
 	}
-	run := EnrollCommand(c.r.o.Public, u.Name, code)
+	run := EnrollCommand(c.r.o.Public, code)
 	if c.root.JSON {
 		return c.json(inviteJSON{u.Name, code, run, inv.ExpiresAt.UTC()})
 	}
@@ -71,8 +71,12 @@ func (c *call) invite(u identity.User, ttl time.Duration) error {
 	return nil
 }
 
+// EnrollName is the outer user name under which the SSH handler lets any key
+// in, to run enroll; under a name that has keys, an unknown one is refused.
+const EnrollName = "enroll"
+
 // EnrollCommand is what somebody with a one-time code runs.
-func EnrollCommand(p Public, user, code string) string {
+func EnrollCommand(p Public, code string) string {
 	host := p.Host
 	if host == "" {
 		host = p.Name
@@ -81,7 +85,7 @@ func EnrollCommand(p Public, user, code string) string {
 	if p.SSHPort != 0 && p.SSHPort != 22 {
 		port = fmt.Sprintf(" -p %d", p.SSHPort)
 	}
-	return fmt.Sprintf("ssh -t%s %s@%s enroll %s", port, user, host, code)
+	return fmt.Sprintf("ssh -t%s %s@%s enroll %s", port, EnrollName, host, code)
 }
 
 // keyCodeLifetime is how long a user's own code for a further key is good.

@@ -152,7 +152,7 @@ func (c *call) denied(who string) string {
 	case who == "enroll":
 		return ""
 	case !known && !c.inv.LocalAdmin:
-		return "This key is not registered. With a one-time code from an administrator, run: ssh -t " + c.r.o.Public.Name + " enroll"
+		return "This key is not registered. With a one-time code from an administrator, run: " + EnrollCommand(c.r.o.Public, "CODE")
 	case who == "any":
 		return ""
 	case who == "user" && !known:

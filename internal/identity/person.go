@@ -9,7 +9,7 @@ import (
 var (
 	validName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 	// reserved names would read as somebody else in the log or as a command.
-	reserved = map[string]bool{"gateway": true, "local-admin": true, "root": true, "jit-gateway": true}
+	reserved = map[string]bool{"gateway": true, "local-admin": true, "root": true, "jit-gateway": true, "enroll": true}
 )
 
 // ValidName returns an error that says what a user name may be, unless name is one.
