@@ -192,7 +192,7 @@ func (g *gateway) operator() http.Handler {
 			http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
 			return
 		}
-		if err := g.trustClock(r.Context()); err != nil {
+		if err := g.mayAdmit(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

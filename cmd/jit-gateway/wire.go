@@ -27,6 +27,7 @@ import (
 	"jit-gateway/internal/id"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/seal"
+	"jit-gateway/internal/sink"
 	"jit-gateway/internal/store/sqlite"
 	"jit-gateway/internal/web"
 	"jit-gateway/proxy"
@@ -54,6 +55,7 @@ type gateway struct {
 	tls          *tls.Config
 	proxyMetrics *proxy.Metrics
 	checkpoints  *audit.Checkpointer
+	sinks        *sink.Runner
 	jobs         []job
 }
 
@@ -100,6 +102,10 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	}
 	g.checkpoints = &audit.Checkpointer{Log: g.db, Source: g.db, Signer: signer, Now: now}
 	g.job("checkpoints", g.checkpoints.Run)
+	if g.sinks, err = sinks(c, g); err != nil {
+		return nil, err
+	}
+	g.job("sinks", g.sinks.Run)
 
 	// Keys.
 	sealText, err := config.Secret(c.SealKey)
@@ -129,7 +135,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	approvals, err := approval.New(approval.Options{
 		Users: g.db, Inventory: g.inventory, Rules: g.rules.Load, Requests: g.db, Grants: g.db, Log: g.db, Now: now,
 		Roles: approval.Roles{Admins: c.Roles.Admins, Auditors: c.Roles.Auditors},
-		Clock: g.trustClock, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db,
+		Clock: g.mayAdmit, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db,
 	})
 	if err != nil {
 		return nil, err
@@ -254,6 +260,15 @@ func (g *gateway) reload(ctx context.Context) error {
 		return err
 	}
 	return g.load(ctx, c)
+}
+
+// mayAdmit refuses when the clock cannot be trusted or a required copy of the
+// log is not being made.
+func (g *gateway) mayAdmit(ctx context.Context) error {
+	if err := g.sinks.Check(); err != nil {
+		return err
+	}
+	return g.trustClock(ctx)
 }
 
 // clockSlack is how far the clock may step back before nobody is admitted:

@@ -69,8 +69,44 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("tls", "cert and key go together")
 	}
+	checkSinks(c, bad)
 	d.checkTargets(c, bad)
 	d.checkRules(c, bad)
+}
+
+func checkSinks(c *Config, bad func(string, string, ...any)) {
+	names := map[string]bool{}
+	for i, s := range c.Sinks {
+		at := fmt.Sprintf("sinks[%d].", i)
+		if s.Name == "" || names[s.Name] {
+			bad(at+"name", "%q: each sink has a name of its own", s.Name)
+		}
+		names[s.Name] = true
+		if s.Format != "" && s.Format != "native" && s.Format != "ocsf" {
+			bad(at+"format", `%q: say "native" or "ocsf"`, s.Format)
+		}
+		switch s.Kind {
+		case "file":
+			if s.Path == "" {
+				bad(at+"path", "a file sink needs a path")
+			}
+		case "syslog":
+			if _, _, err := net.SplitHostPort(s.Address); err != nil {
+				bad(at+"address", "%q is not host:port; syslog over TLS is on port 6514 by custom", s.Address)
+			}
+		case "webhook":
+			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+				bad(at+"url", "%q is not an http(s) address", s.URL)
+			} else if u.Scheme == "http" && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1" {
+				bad(at+"url", "the audit log does not go over plain http to another host")
+			}
+			if s.Secret == "" {
+				bad(at+"secret", "a webhook needs a secret to sign with")
+			}
+		default:
+			bad(at+"kind", `%q: say "file", "syslog" or "webhook"`, s.Kind)
+		}
+	}
 }
 
 func (d *decoder) checkTargets(c *Config, bad func(string, string, ...any)) {

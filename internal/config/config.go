@@ -38,6 +38,7 @@ type Config struct {
 	TLS       TLS                `yaml:"tls"`
 	Recording Recording          `yaml:"recording"`
 	Store     Store              `yaml:"store"`
+	Sinks     []Sink             `yaml:"sinks"` // where the audit log is copied to
 	Targets   []inventory.Target `yaml:"targets"`
 	Rules     []policy.Rule      `yaml:"rules"`
 }
@@ -92,6 +93,20 @@ type Recording struct {
 // Store says where state is kept: SQLite below DataDir, or PostgreSQL.
 type Store struct {
 	Path string `yaml:"path"` // DataDir/jit-gateway.db if empty
+}
+
+// Sink is one receiver of the audit log.
+type Sink struct {
+	Name     string         `yaml:"name"`
+	Kind     string         `yaml:"kind"`                // file, syslog, webhook
+	Format   string         `yaml:"format"`              // native (default), ocsf
+	Path     string         `yaml:"path"`                // file: JSON Lines, appended
+	Address  string         `yaml:"address"`             // syslog: host:port, over TLS
+	CAFile   string         `yaml:"ca_file"`             // syslog: who may sign the receiver; system roots if empty
+	URL      string         `yaml:"url"`                 // webhook: https://…
+	Secret   string         `yaml:"secret" secret:"ref"` // webhook: signs by the Standard Webhooks scheme
+	Allow    []netip.Prefix `yaml:"allow"`               // webhook: inner networks that it may be in
+	Required bool           `yaml:"required"`            // while it is behind, nobody is admitted
 }
 
 // Default is the configuration that a file changes.
@@ -186,6 +201,9 @@ func (c *Config) complete() {
 	}
 	if c.Store.Path = abs(c.Store.Path); c.Store.Path == "" {
 		c.Store.Path = filepath.Join(c.DataDir, "jit-gateway.db")
+	}
+	for i := range c.Sinks {
+		c.Sinks[i].Path, c.Sinks[i].CAFile = abs(c.Sinks[i].Path), abs(c.Sinks[i].CAFile)
 	}
 	if c.SealKey == "" {
 		c.SealKey = "file:" + filepath.Join(c.DataDir, "keys", "seal.key")

@@ -80,6 +80,9 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"data_dir: data", "data_dir: data\negress: [here]", `f.yaml:3: egress[0]: `},
 		{"data_dir: data", "data_dir: data\npublic: {host_pattern: '*'}", `f.yaml:3: public.host_pattern: "*" covers every host`},
 		{"data_dir: data", "data_dir: data\ndata_dir: other", "f.yaml:3: data_dir: given twice, first on line 2"},
+		{"data_dir: data", "data_dir: data\nsinks: [{name: a, kind: carrier-pigeon}]", `f.yaml:3: sinks[0].kind: "carrier-pigeon"`},
+		{"data_dir: data", "data_dir: data\nsinks: [{name: a, kind: webhook, url: 'http://siem.example/x', secret: env:X}]", "f.yaml:3: sinks[0].url: "},
+		{"data_dir: data", "data_dir: data\nsinks: [{name: a, kind: webhook, url: 'https://siem.example/x', secret: abc}]", "f.yaml:3: sinks[0].secret: secrets are not"},
 		{"data_dir: data", "data_dir: 'data", "f.yaml: "},
 	} {
 		text := strings.Replace(good, c.old, c.new, 1)

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,13 +57,15 @@ type Store interface {
 
 // Options builds a Runner.
 type Options struct {
-	Store   Store
-	Sinks   []Sink
-	OCSF    map[string]bool // by sink name: OCSF instead of the native form
-	Product string          // version, for OCSF's metadata
-	Now     func() time.Time
-	Metrics *Metrics // may be nil
-	Logger  *slog.Logger
+	Store Store
+	Sinks []Sink
+	OCSF  map[string]bool // by sink name: OCSF instead of the native form
+	// Required sinks must keep up: see Runner.Check.
+	Required map[string]bool
+	Product  string // version, for OCSF's metadata
+	Now      func() time.Time
+	Metrics  *Metrics // may be nil
+	Logger   *slog.Logger
 }
 
 const (
@@ -74,7 +77,42 @@ const (
 )
 
 // Runner feeds sinks.
-type Runner struct{ o Options }
+type Runner struct {
+	o  Options
+	mu sync.Mutex
+	// failing holds since when a required sink has been refusing events.
+	failing map[string]time.Time
+}
+
+// maxBehind is how long a required sink may refuse before nobody is admitted.
+const maxBehind = 30 * time.Second
+
+// Check returns an error while a required sink has been down for longer than
+// maxBehind: whoever asks for it wants no access that is not copied outside.
+func (r *Runner) Check() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, since := range r.failing {
+		if down := r.o.Now().Sub(since); down > maxBehind {
+			return fmt.Errorf("the audit sink %q, which is required, has been down for %v", name, down.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+func (r *Runner) down(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.failing[name]; !known && r.o.Required[name] {
+		r.failing[name] = r.o.Now()
+	}
+}
+
+func (r *Runner) up(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.failing, name)
+}
 
 // New returns a Runner, or an error that names what is missing.
 func New(o Options) (*Runner, error) {
@@ -94,7 +132,7 @@ func New(o Options) (*Runner, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{o}, nil
+	return &Runner{o: o, failing: map[string]time.Time{}}, nil
 }
 
 // Run feeds every sink until ctx is done. Trouble of a sink is logged and
@@ -115,6 +153,7 @@ func (r *Runner) feed(ctx context.Context, s Sink) (err error) {
 	for ctx.Err() == nil {
 		if err := r.step(ctx, s, &signed); err != nil && ctx.Err() == nil {
 			r.o.Metrics.failed(s.Name())
+			r.down(s.Name())
 			r.o.Logger.Warn("sink is behind", "sink", s.Name(), "error", err, "next_try", pause)
 			select {
 			case <-ctx.Done():
@@ -171,6 +210,7 @@ func (r *Runner) step(ctx context.Context, s Sink, signed *int64) error {
 	if err := s.Send(ctx, batch); err != nil {
 		return err
 	}
+	r.up(s.Name())
 	if due {
 		*signed = c.Size
 	}

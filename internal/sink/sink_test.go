@@ -170,6 +170,31 @@ func TestAtLeastOnceInOrder(t *testing.T) {
 	}
 }
 
+// TestG5RequiredSinkStopsAdmission: after a while without a required sink
+// nobody is admitted, and again after it is back.
+func TestG5RequiredSinkStopsAdmission(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	r, err := New(Options{Store: newMemory(0), Required: map[string]bool{"siem": true}, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.down("other")
+	r.down("siem")
+	now = now.Add(maxBehind)
+	if err := r.Check(); err != nil {
+		t.Errorf("too early: %v", err)
+	}
+	r.down("siem") // still: the first failure counts
+	now = now.Add(time.Second)
+	if err := r.Check(); err == nil || !strings.Contains(err.Error(), "siem") {
+		t.Errorf("got %v", err)
+	}
+	r.up("siem")
+	if err := r.Check(); err != nil {
+		t.Errorf("it is back: %v", err)
+	}
+}
+
 func TestFileHasEventsAndCheckpoint(t *testing.T) {
 	m, path := newMemory(3), filepath.Join(t.TempDir(), "audit.jsonl")
 	lines := func() []string {
