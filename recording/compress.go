@@ -15,7 +15,7 @@ const (
 	chunkSize = 256 << 10
 	// pieceMax is the most that is kept in the tail: what waits longer than a
 	// commit interval and is larger becomes a chunk at once.
-	pieceMax = 64 << 10
+	pieceMax = 128 << 10
 	// pooled is the capacity of shared buffers: a chunk, one more event, the head.
 	pooled = chunkSize + maxData + 1024
 )

@@ -17,7 +17,7 @@ import (
 // story is what the fault tests record: small events, a burst that becomes a
 // chunk, segments that close.
 func story(w *Writer, acked func(n int)) error {
-	big := logLines(80 << 10)
+	big := logLines(150 << 10)
 	n := 0
 	say := func(p []byte) error {
 		for len(p) > 0 {
