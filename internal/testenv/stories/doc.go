@@ -11,6 +11,8 @@
 //	token VAR USER TARGET
 //	code VAR USER
 //	        a TOTP code that nobody used yet
+//	secret USER SECRET
+//	        the TOTP secret of somebody who enrolled in the story itself
 //	term NAME PROGRAM ARGS…
 //	        starts a program in a terminal
 //	[!] see NAME REGEXP, type NAME TEXT, typecode NAME USER, keys NAME TEXT

@@ -50,7 +50,7 @@ func Setup(env *testscript.Env) error {
 func Commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	cmds := map[string]func(ts *testscript.TestScript, t *tale, args []string) error{
 		"stack": setUp, "gateway": gateway,
-		"grant": grant, "ask": ask, "approve": approve, "activate": activate, "token": token, "code": code,
+		"grant": grant, "ask": ask, "approve": approve, "activate": activate, "token": token, "code": code, "secret": secret,
 		"term": term, "type": typeLine, "typecode": typeCode, "keys": keys, "ends": ends,
 		"capture": capture, "sql": sql, "flip": flip, "sqlite": sqlite,
 	}
@@ -203,6 +203,15 @@ func code(ts *testscript.TestScript, t *tale, args []string) error {
 	c, err := t.stack.Code(args[1])
 	ts.Setenv(args[0], c)
 	return err
+}
+
+// secret notes the second factor of somebody who enrolled in the story itself.
+func secret(ts *testscript.TestScript, t *tale, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("usage: secret USER SECRET")
+	}
+	t.stack.Secrets[args[0]] = args[1]
+	return t.stack.Save()
 }
 
 // patience is how long a story waits for what must come.
