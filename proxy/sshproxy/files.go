@@ -33,9 +33,9 @@ func scpTaps(c *sessionChannel, sc scpCommand) taps {
 	p := newSCPParser(sc.Path, func(f scpFile) error {
 		return c.record(recording.File{Via: "scp", Direction: direction, Path: f.Path, Bytes: f.Bytes, SHA256: f.SHA256, Partial: f.SHA256 == "", Result: f.Result})
 	})
-	broken := false
+	broken, content := false, c.l.recording().Content
 	tap := func(b []byte) error {
-		if broken || c.l.rule.Recording.Content {
+		if broken || content {
 			if err := sender.take(b); err != nil || broken {
 				return err
 			}
@@ -45,7 +45,7 @@ func scpTaps(c *sessionChannel, sc scpCommand) taps {
 			if err := c.record(recording.Marker{Text: "this is not scp: recorded as it is from here on"}); err != nil {
 				return err
 			}
-			if c.l.rule.Recording.Content {
+			if content {
 				return nil
 			}
 			return sender.take(b)
@@ -89,7 +89,7 @@ func sftpTaps(c *sessionChannel, may policy.Channels) taps {
 		t.inFilter, t.outFilter = g.toTarget, g.toClient
 		return t
 	}
-	if c.l.rule.Recording.Content { // the packets themselves, besides what they mean
+	if c.l.recording().Content { // the packets themselves, besides what they mean
 		t.in = both(tr.toTarget.feed, func(p []byte) error { return c.l.rec.Input(c.id, p) })
 		t.out = both(tr.toClient.feed, func(p []byte) error { return c.l.rec.Output(c.id, 1, p) })
 	}

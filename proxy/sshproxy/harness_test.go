@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ type gateway struct {
 	keys     map[string]ssh.Signer
 	secrets  map[string]string // base32 TOTP
 	hosts    map[string]*testenv.SSHD
-	commands func(context.Context, dialogue.Invocation) int
+	commands atomic.Pointer[func(context.Context, dialogue.Invocation) int]
 	logs     *syncBuffer
 	stop     func()
 }
@@ -152,11 +153,12 @@ func newGateway(t testing.TB, o gatewayOptions) *gateway {
 	must(err)
 	so := Options{Authority: g.auth, Sessions: g.sessions, Approvals: g.svc, Dialogue: dlg, Users: g.db, Inventory: g.inv, Feed: g.db, Audit: g.db, Log: logger,
 		Commands: func(ctx context.Context, inv dialogue.Invocation) int {
-			if g.commands == nil {
+			run := g.commands.Load()
+			if run == nil {
 				fmt.Fprintln(inv.Err, "no commands in this test")
 				return 3
 			}
-			return g.commands(ctx, inv)
+			return (*run)(ctx, inv)
 		}}
 	if o.options != nil {
 		o.options(&so)
@@ -189,6 +191,11 @@ func newGateway(t testing.TB, o gatewayOptions) *gateway {
 	})
 	g.sshConfig()
 	return g
+}
+
+// serveCommands sets what the command interface does.
+func (g *gateway) serveCommands(f func(context.Context, dialogue.Invocation) int) {
+	g.commands.Store(&f)
 }
 
 // addUser registers a user with a key in dir/NAME_key and a TOTP factor.

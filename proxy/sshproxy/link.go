@@ -163,6 +163,13 @@ func (l *link) recheck() error {
 	return nil
 }
 
+// recording is how the rule wants it recorded.
+func (l *link) recording() policy.Recording {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rule.Recording
+}
+
 // allowed is what the rule allows now.
 func (l *link) allowed() policy.Channels {
 	l.mu.Lock()

@@ -154,6 +154,12 @@ func parsePTY(b []byte) (ptyRequest, error) {
 		return ptyRequest{}, io.ErrUnexpectedEOF
 	}
 	cols, rows, err := parseWindow(b)
+	if err != nil || len(b) < 16 {
+		return ptyRequest{}, io.ErrUnexpectedEOF
+	}
+	if _, rest, ok := takeString(b[16:]); !ok || len(rest) != 0 { // modes
+		return ptyRequest{}, io.ErrUnexpectedEOF
+	}
 	return ptyRequest{Term: string(term), Cols: cols, Rows: rows}, err
 }
 

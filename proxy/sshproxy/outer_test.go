@@ -19,13 +19,13 @@ import (
 func TestCommandsOverSSH(t *testing.T) {
 	g := newGateway(t, gatewayOptions{network: true})
 	got := make(chan dialogue.Invocation, 10)
-	g.commands = func(_ context.Context, inv dialogue.Invocation) int {
+	g.serveCommands(func(_ context.Context, inv dialogue.Invocation) int {
 		got <- inv
 		in, _ := io.ReadAll(inv.In)
 		fmt.Fprintf(inv.Out, "out %s", in)
 		fmt.Fprint(inv.Err, "err")
 		return 4
-	}
+	})
 	out, errs, st := g.run("text", "ssh", "jit-gateway", "request web01 --reason 'two words'")
 	if out != "out text" || errs != "err" || st != 4 {
 		t.Errorf("%q %q %d", out, errs, st)
@@ -40,7 +40,7 @@ func TestCommandsOverSSH(t *testing.T) {
 	if _, errs, st = g.run("", "sftp", "-b", "-", "jit-gateway"); st == 0 || !strings.Contains(errs, "sftp -J") {
 		t.Errorf("%q %d", errs, st)
 	}
-	g.commands = func(ctx context.Context, inv dialogue.Invocation) int {
+	g.serveCommands(func(ctx context.Context, inv dialogue.Invocation) int {
 		got <- inv
 		select {
 		case s := <-inv.Resize:
@@ -49,7 +49,7 @@ func TestCommandsOverSSH(t *testing.T) {
 		}
 		<-ctx.Done()
 		return 0
-	}
+	})
 	p := testenv.NewPTY(t, g.cmd("ssh", "jit-gateway"))
 	inv = <-got
 	if !inv.TTY || inv.Cols != 80 || inv.Rows != 24 || len(inv.Args) != 0 {
@@ -66,13 +66,13 @@ func TestCommandsOverSSH(t *testing.T) {
 func TestUnknownKeys(t *testing.T) {
 	g := newGateway(t, gatewayOptions{network: true})
 	offered := make(chan ssh.PublicKey, 2)
-	g.commands = func(_ context.Context, inv dialogue.Invocation) int {
+	g.serveCommands(func(_ context.Context, inv dialogue.Invocation) int {
 		if inv.User.ID != "" {
 			return 1
 		}
 		offered <- inv.Offered
 		return 0
-	}
+	})
 	stranger, err := testenv.WriteKey(filepath.Join(g.dir, "stranger"), "x")
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestUnknownKeys(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	// A known key among unknown ones passes without a word.
-	g.commands = func(context.Context, dialogue.Invocation) int { return 0 }
+	g.serveCommands(func(context.Context, dialogue.Invocation) int { return 0 })
 	if out, err = run("-i", filepath.Join(g.dir, "stranger"), "-i", g.keyFile("alice"), "alice@127.0.0.1", "x"); err != nil || out != "" {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -125,7 +125,7 @@ func TestUnknownKeys(t *testing.T) {
 func TestRemovedKeyClosesConnections(t *testing.T) {
 	g := newGateway(t, gatewayOptions{network: true})
 	started := make(chan struct{})
-	g.commands = func(ctx context.Context, _ dialogue.Invocation) int { close(started); <-ctx.Done(); return 0 }
+	g.serveCommands(func(ctx context.Context, _ dialogue.Invocation) int { close(started); <-ctx.Done(); return 0 })
 	c := g.background("ssh", "jit-gateway", "watch")
 	<-started
 	fp := ssh.FingerprintSHA256(g.keys["alice"].PublicKey())

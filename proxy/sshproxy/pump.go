@@ -88,7 +88,7 @@ func (k *keeper) close() error {
 // keepers of a channel's three streams; keep is the content of each.
 func (c *sessionChannel) keepers(keep int64, why string) (in, out, err *keeper) {
 	rec := c.l.rec
-	if c.l.rule.Recording.Content {
+	if c.l.recording().Content {
 		keep = -1
 	}
 	bulk := func(b recording.Bulk) error { return c.record(b) }
@@ -105,7 +105,7 @@ func contentTaps(c *sessionChannel) taps {
 	t := taps{in: in.take, out: out.take, err: err.take, end: []func() error{in.close, out.close, err.close}}
 	if c.pty {
 		out.keep = -1
-		if !c.l.rule.Recording.Input && !c.l.rule.Recording.Strict {
+		if !c.l.recording().Input && !c.l.recording().Strict {
 			t.in = func([]byte) error { return nil }
 		}
 	}

@@ -14,12 +14,13 @@ import (
 const (
 	maxEnv        = 64
 	maxEnvBytes   = 32 << 10
-	maxExecLine   = 256 << 10
+	maxExecLine   = 128 << 10 // below the longest packet
 	maxPTYPayload = 8 << 10
 )
 
 // request decides and relays one channel request of the client (G10). An
-// error ends the channel.
+// error ends the channel. Payloads are whole before they go on: sshd ends the
+// connection, all its channels with it, over a byte too many.
 func (c *sessionChannel) request(r *ssh.Request) (bool, error) {
 	switch r.Type {
 	case "env":
@@ -28,7 +29,7 @@ func (c *sessionChannel) request(r *ssh.Request) (bool, error) {
 		return c.ptyRequest(r)
 	case "window-change":
 		cols, rows, err := parseWindow(r.Payload)
-		if err != nil {
+		if err != nil || len(r.Payload) != 16 {
 			return false, errors.New("a window size was malformed")
 		}
 		if err := c.l.rec.Resize(c.id, cols, rows); err != nil {
@@ -36,15 +37,16 @@ func (c *sessionChannel) request(r *ssh.Request) (bool, error) {
 		}
 		return c.relay(r)
 	case "signal":
-		name, _, ok := takeString(r.Payload)
-		if !ok || len(name) > 32 {
+		name, rest, ok := takeString(r.Payload)
+		if !ok || len(name) > 32 || len(rest) != 0 {
 			return false, errors.New("a signal was malformed")
 		}
 		if err := c.record(recording.Signal{Name: string(name)}); err != nil {
 			return false, err
 		}
 		return c.relay(r)
-	case "eow@openssh.com", "break":
+	case "eow@openssh.com":
+		r.Payload = nil
 		return c.relay(r)
 	case "auth-agent-req@openssh.com":
 		if !c.l.allowed().Agent {
@@ -54,11 +56,15 @@ func (c *sessionChannel) request(r *ssh.Request) (bool, error) {
 		if err := c.l.passed("agent forwarding"); err != nil {
 			return false, err
 		}
+		r.Payload = nil
 		return c.relay(r)
 	case "x11-req":
 		c.refused("X11 forwarding", "X11 forwarding is not possible here")
 		return false, nil
 	case "shell", "exec", "subsystem":
+		if r.Type == "shell" {
+			r.Payload = nil
+		}
 		if c.isStarted() {
 			return false, nil
 		}
@@ -99,8 +105,8 @@ func (c *sessionChannel) refused(what, why string) {
 
 func (c *sessionChannel) envRequest(r *ssh.Request) (bool, error) {
 	name, rest, ok := takeString(r.Payload)
-	value, _, ok2 := takeString(rest)
-	if !ok || !ok2 {
+	value, rest, ok2 := takeString(rest)
+	if !ok || !ok2 || len(rest) != 0 {
 		return false, errors.New("an environment variable was malformed")
 	}
 	c.mu.Lock()

@@ -182,6 +182,8 @@ func (c *sessionChannel) start() {
 	c.wg.Go(func() { defer done2(); c.pump(t.err, c.copyErr) })
 	c.wg.Go(func() {
 		<-c.output.free()
+		c.errMu.Lock() // the library lets nobody write meanwhile
+		defer c.errMu.Unlock()
 		if !c.l.ending.Load() {
 			c.down.CloseWrite()
 		}
@@ -209,7 +211,6 @@ func (c *sessionChannel) lastWords(text string, within time.Duration) {
 	c.within(within, func() {
 		fmt.Fprintf(c.stderr(), "\r\n%s\r\n", text)
 		exitStatus(c.down, endStatus)
-		c.down.CloseWrite()
 		c.down.Close()
 	})
 }
