@@ -43,6 +43,7 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	o.Reload = s.g.reload
 	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }
 	o.Search = s.g.db.SearchLines
+	o.Acts, o.Findings = s.g.db, s.g.db.Findings
 	if c.Listen.Web != "" {
 		o.Public.URL = publicURL(c)
 		o.PageLink = s.pageLink

@@ -72,6 +72,7 @@ const (
 	FactorLocked   Type = "factor.locked"
 	LoginPassed    Type = "login.passed"
 	LoginFailed    Type = "login.failed"
+	CommandRefused Type = "command.refused" // of the command interface: it is not for this caller
 	PageLinkMade   Type = "page.link_made"
 	PageSignedIn   Type = "page.signed_in"
 	PageSignedOut  Type = "page.signed_out"

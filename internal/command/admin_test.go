@@ -124,7 +124,7 @@ func TestUsers(t *testing.T) {
 		w.fails(Failed, "erin", "", []string{"user", "disable", "erin"}, "another administrator")
 		w.ok("erin", "", "user", "disable", "eve", "--reason", "left")
 		if out := w.ok("carol", "", "audit", "tail", "--json", "-n", "500"); !strings.Contains(out, "That is for administrators.") ||
-			!strings.Contains(out, `"user.disabled"`) {
+			!strings.Contains(out, `"user.disabled"`) || !strings.Contains(out, `"command.refused"`) {
 			w.Error("not in the log")
 		}
 	})

@@ -186,7 +186,7 @@ func (c *call) execute(ctx context.Context, args []string) int {
 
 // refusedEvent tells the log of a command that was not for its caller.
 func (c *call) refusedEvent(kc *kong.Context, why string) {
-	ev := audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: c.actor(), User: c.inv.User.ID, Reason: why,
+	ev := audit.Event{Type: audit.CommandRefused, Outcome: audit.Denied, Actor: c.actor(), User: c.inv.User.ID, Reason: why,
 		Detail: map[string]string{"command": kc.Command()}}
 	if _, err := c.r.o.Log.Append(c.ctx, ev); err != nil {
 		c.r.o.Logger.Error("audit a refused command", "error", err)

@@ -41,7 +41,7 @@ var classes = map[audit.Type]class{
 	audit.FactorLocked: accountChange(9),
 
 	audit.FactorPassed: authentication(99), audit.FactorFailed: authentication(99), audit.LoginPassed: authentication(1),
-	audit.LoginFailed: authentication(1), audit.PageLinkMade: authentication(99), audit.PageLinkUsed: authentication(99), audit.PageSignedIn: authentication(1), audit.PageSignedOut: authentication(2),
+	audit.LoginFailed: authentication(1), audit.CommandRefused: authentication(99), audit.PageLinkMade: authentication(99), audit.PageLinkUsed: authentication(99), audit.PageSignedIn: authentication(1), audit.PageSignedOut: authentication(2),
 
 	audit.TargetAdded: entity(1), audit.TargetUpdated: entity(3), audit.TargetRemoved: entity(4),
 	audit.RequestFiled: entity(1), audit.RequestRefused: entity(99), audit.RequestVoted: entity(3), audit.RequestApproved: entity(99),
