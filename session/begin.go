@@ -25,7 +25,24 @@ type Meta struct {
 func (m *Manager) Begin(ctx context.Context, adm approval.Admission, meta Meta) (*Session, error) {
 	s, err := m.begin(ctx, adm, meta)
 	m.o.Metrics.begin(meta.Protocol, err)
+	if err != nil && adm.Grant().ID != "" {
+		m.refused(ctx, adm, meta, err)
+	}
 	return s, err
+}
+
+// refused tells the log that somebody who was admitted could not begin. It
+// cannot fail the refusal, and hardly delays it.
+func (m *Manager) refused(ctx context.Context, adm approval.Admission, meta Meta, why error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	u, g := adm.User(), adm.Grant()
+	ev := audit.Event{Type: audit.SessionRefused, Outcome: audit.Denied, User: u.ID, Target: adm.Target().Name, Request: g.RequestID, Grant: g.ID,
+		Actor:  audit.Actor{ID: u.ID, Name: u.Name, Source: meta.Source, Via: meta.Protocol},
+		Reason: why.Error(), Detail: map[string]string{"login": adm.Login(), "protocol": meta.Protocol}}
+	if _, err := m.o.Log.Append(ctx, ev); err != nil {
+		m.o.Logger.Warn("audit a refused session", "grant", g.ID, "why", why, "err", err)
+	}
 }
 
 func (m *Manager) begin(ctx context.Context, adm approval.Admission, meta Meta) (*Session, error) {

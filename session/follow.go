@@ -47,10 +47,12 @@ func (m *Manager) follow(ctx context.Context, cursor int64) {
 func (m *Manager) handle(ctx context.Context, ev audit.Event) error {
 	switch ev.Type {
 	case audit.GrantReleased, audit.GrantRevoked, audit.GrantExpired:
-		m.endGrant(ctx, ev)
+		m.endGrant(ev)
 	case audit.GrantExtended:
 		// Approved extensions move the end of what is live; without the store's
 		// word the old end holds, and the event is handled again.
+		ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+		defer cancel()
 		g, err := m.o.Grants.Grant(ctx, ev.Grant)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -91,9 +93,9 @@ func (m *Manager) handle(ctx context.Context, ev audit.Event) error {
 	return nil
 }
 
-// endGrant cuts the sessions of a grant that ended, and has its session tokens
-// killed and checked.
-func (m *Manager) endGrant(ctx context.Context, ev audit.Event) {
+// endGrant cuts the sessions of a grant that ended, and has sweep kill and
+// check its session tokens.
+func (m *Manager) endGrant(ev audit.Event) {
 	t := Termination{By: ev.Actor.ID}
 	switch ev.Type {
 	case audit.GrantReleased:
@@ -117,7 +119,12 @@ func (m *Manager) endGrant(ctx context.Context, ev audit.Event) {
 		t.Cause, t.Reason = string(approval.CauseExpired), "Your access has ended."
 	}
 	m.cutWhere(func(s *Session) bool { return s.row.GrantID == ev.Grant }, t)
-	m.mourn(ctx, ev.Grant)
+	// Its session tokens are dead already, since logins read the grant; to say
+	// so in their rows, and to check, must not hold up the next revocation.
+	m.mu.Lock()
+	m.mourned = append(m.mourned, ev.Grant)
+	m.mu.Unlock()
+	m.hasWork()
 }
 
 // cutWhere cuts matching sessions.

@@ -9,6 +9,7 @@ import (
 
 	"jit-gateway/approval"
 	"jit-gateway/approval/policy"
+	"jit-gateway/internal/audit"
 	"jit-gateway/internal/testenv/world"
 	"jit-gateway/session"
 )
@@ -43,6 +44,9 @@ func TestConcurrentSessionsAreLimited(t *testing.T) {
 		_, err := w.Sessions.Begin(t.Context(), w.Admit(g), session.Meta{Protocol: "ssh"})
 		if err == nil || !strings.Contains(err.Error(), "2 open sessions") {
 			t.Fatalf("the third session: %v", err)
+		}
+		if evs := w.Events(audit.SessionRefused); len(evs) != 1 || evs[0].Grant != g.ID || !strings.Contains(evs[0].Reason, "2 open sessions") {
+			t.Errorf("the log says %+v", evs)
 		}
 		if err := a.Finish(t.Context(), session.Outcome{}); err != nil {
 			t.Fatal(err)

@@ -37,6 +37,11 @@ func (m *Manager) sweep(ctx context.Context) {
 			}
 			look = m.o.Clock.Boot() + sweepEvery
 		}
+		m.mu.Lock()
+		mourned := m.mourned
+		m.mourned = nil
+		m.mu.Unlock()
+		parallel(mourned, func(grant string) { m.mourn(ctx, grant) })
 		next := min(look-m.o.Clock.Boot(), m.retry(ctx))
 		timer := time.NewTimer(next)
 		select {
@@ -134,11 +139,11 @@ func (m *Manager) mourn(ctx context.Context, grantID string) {
 			own = append(own, c)
 		}
 	}
-	parallel(own, func(c Credential) {
+	for _, c := range own {
 		if err := m.kill(ctx, c, now); err != nil {
 			m.keepTrying(c, now, 1)
 		}
-	})
+	}
 }
 
 // findUndead lists credentials whose session or grant has ended.
