@@ -100,7 +100,8 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
-	g.checkpoints = &audit.Checkpointer{Log: g.db, Source: g.db, Signer: signer, Now: now}
+	g.checkpoints = &audit.Checkpointer{Log: g.db, Source: g.db, Signer: signer, Now: now,
+		OnError: func(err error) { log.Error("the audit log was not signed; trying again", "error", err) }}
 	g.job("checkpoints", g.checkpoints.Run)
 	if g.sinks, err = sinks(c, g); err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	approvals, err := approval.New(approval.Options{
 		Users: g.db, Inventory: g.inventory, Rules: g.rules.Load, Requests: g.db, Grants: g.db, Log: g.db, Now: now,
 		Roles: approval.Roles{Admins: c.Roles.Admins, Auditors: c.Roles.Auditors},
-		Clock: g.mayAdmit, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db,
+		Clock: g.mayAdmit, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db, Findings: g.db,
 	})
 	if err != nil {
 		return nil, err
