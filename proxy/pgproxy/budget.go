@@ -18,7 +18,6 @@ func (e *pgError) error() *pgError {
 type usage struct {
 	rows, bytes, statements atomic.Int64
 	extra                   struct{ rows, bytes, statements atomic.Int64 }
-	refs                    int // of the sessions that share it; under budgets.mu
 }
 
 // A budget bounds what one session does. The zero budget bounds nothing.
@@ -82,9 +81,7 @@ type budgets struct {
 	grants map[string]*usage
 }
 
-// open returns the budget of a session under a grant, and a function that
-// gives it back. What a grant has used is remembered while the grant's
-// sessions last, and by the caller's wish beyond them.
+// open returns the budget of a session under a grant.
 func (b *budgets) open(grant, name string, limit policy.Budget) *budget {
 	out := &budget{limit: limit, per: "session", name: name, grant: grant, used: &usage{}}
 	out.limited = limit.Rows > 0 || limit.Bytes > 0 || limit.Statements > 0
@@ -103,4 +100,24 @@ func (b *budgets) open(grant, name string, limit policy.Budget) *budget {
 		b.grants[grant] = out.used
 	}
 	return out
+}
+
+// RaiseBudget adds to the budget of a grant's live sessions on this gateway,
+// at once; it reports whether there was one.
+func (s *Server) RaiseBudget(grant string, by policy.Budget) bool {
+	found := false
+	seen := map[*usage]bool{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.links {
+		b := l.tr.budget
+		if b.grant != grant || !b.limited || seen[b.used] {
+			continue
+		}
+		seen[b.used], found = true, true
+		b.used.extra.rows.Add(by.Rows)
+		b.used.extra.bytes.Add(by.Bytes)
+		b.used.extra.statements.Add(by.Statements)
+	}
+	return found
 }
