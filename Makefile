@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 DEMO    := bin/demo
 
-.PHONY: help build demo up down test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
+.PHONY: help build demo up down picture test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
 	bench bench-ssh bench-pg deps-demo deps-test deps-clients deps-bench clean
 
 help: ## what can be made
@@ -30,6 +30,9 @@ up: deps-demo build $(DEMO) ## the same set-up, left running
 
 down: $(DEMO) ## stop what `make up` started
 	@$(DEMO) down
+
+picture: deps-demo build $(DEMO) ## the README's terminal picture, from a real run
+	@$(DEMO) picture docs/images/request.svg
 
 test: deps-test fmt-check vet lint test-unit test-stories ## everything but the client matrix; under ten minutes
 

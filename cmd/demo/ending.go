@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -26,8 +27,10 @@ func (w *story) end() error {
 	}
 	fmt.Println(w.paint("2", fmt.Sprintf("(exit status %d)", status)))
 	fmt.Println()
-	w.tell("A new connection starts at the beginning; a script is told how, at once.")
-	_, err = w.run("alice", "ssh -o BatchMode=yes web01 true", w.s.SSH(w.ctx, "alice", "-o", "BatchMode=yes", "web01", "true"), 255)
+	w.tell("A new connection starts at the beginning; a script, with nobody to ask, is told at once.")
+	script := w.s.SSH(w.ctx, "alice", "web01", "true")
+	script.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without our terminal
+	_, err = w.run("alice", "ssh web01 true </dev/null", script, 255)
 	return err
 }
 

@@ -8,6 +8,7 @@
 //	demo up                       set up and leave it running
 //	demo down                     stop what up left running
 //	demo grant TARGET [MINUTES]   open a window: alice asks, bob approves, alice's code activates
+//	demo picture FILE.svg         draw alice's terminal in a real run, for the README
 //
 // JIT_DEMO_DIR is used instead of .demo. Start reading at up.go; walk.go tells
 // the story.
@@ -54,6 +55,11 @@ func run(ctx context.Context, args []string) error {
 		return down(dir)
 	case "grant":
 		return grant(ctx, dir, args[1:])
+	case "picture":
+		if len(args) != 2 {
+			return errors.New("say picture FILE.svg")
+		}
+		return picture(ctx, dir, args[1])
 	}
 	return errors.New("say demo, up, down, or grant TARGET [MINUTES]")
 }
