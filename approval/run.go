@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,7 +82,7 @@ func (s *Service) catchUp(ctx context.Context, a *agenda) error {
 		users[g.UserID] = true
 	}
 	for id := range users { // disabled while no gateway ran
-		if err := s.userChanged(ctx, id); err != nil {
+		if err := s.userChanged(ctx, a, id); err != nil {
 			return err
 		}
 	}
@@ -116,8 +117,14 @@ func due(g Grant) time.Time {
 	return g.End
 }
 
-// tick does what is due for one request or grant, and puts it back for later.
+// userDay is the entry of the agenda for the day on which an account ends.
+const userDay = "user:"
+
+// tick does what is due for one request, grant or user, and puts it back for later.
 func (s *Service) tick(ctx context.Context, a *agenda, id string) error {
+	if userID, ok := strings.CutPrefix(id, userDay); ok {
+		return s.userChanged(ctx, a, userID)
+	}
 	if id[0] == 'R' {
 		r, err := s.o.Requests.Request(ctx, id)
 		if err != nil || r.State != Pending {
@@ -199,16 +206,16 @@ func (s *Service) react(ctx context.Context, a *agenda, ev audit.Event) error {
 			a.put(g.ID, due(g))
 		}
 	case audit.UserDisabled, audit.UserUpdated:
-		return s.userChanged(ctx, ev.User)
+		return s.userChanged(ctx, a, ev.User)
 	case audit.SessionEnded, audit.SessionCrashed:
 		return s.sessionEnded(ctx, ev.Grant)
 	}
 	return nil
 }
 
-// userChanged ends what a user may no longer hold: everything when disabled,
-// and each grant whose rule no longer is about them.
-func (s *Service) userChanged(ctx context.Context, userID string) error {
+// userChanged ends what a user may no longer hold: everything when disabled or
+// at the end of the account, and each grant whose rule no longer is about them.
+func (s *Service) userChanged(ctx context.Context, a *agenda, userID string) error {
 	u, err := s.o.Users.User(ctx, userID)
 	if errors.Is(err, store.ErrNotFound) {
 		return s.endAll(ctx, userID, CauseDisabled, "the account is gone")
@@ -216,8 +223,13 @@ func (s *Service) userChanged(ctx context.Context, userID string) error {
 	if err != nil {
 		return fmt.Errorf("read user %s: %w", userID, err)
 	}
-	if !u.Usable(s.o.Now()) {
+	switch {
+	case u.State != identity.Active:
 		return s.endAll(ctx, userID, CauseDisabled, "the account was disabled")
+	case !u.Usable(s.o.Now()):
+		return s.endAll(ctx, userID, CauseDisabled, "the account has ended")
+	case !u.ValidUntil.IsZero():
+		a.put(userDay+userID, u.ValidUntil)
 	}
 	grants, err := s.o.Grants.ListGrants(ctx, GrantFilter{UserID: userID, States: []GrantState{Waiting, Active}, Limit: everything})
 	if err != nil {

@@ -106,6 +106,25 @@ func TestRunEndsWhatADisabledUserHolds(t *testing.T) {
 	})
 }
 
+// A contractor's last day may be set while a window beyond it is open.
+func TestRunEndsWhatAnEndedAccountHolds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		g := w.activate("alice", w.granted(approval.Ask{Duration: 8 * time.Hour}).ID)
+		last := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+		w.change("alice", func(u *identity.User) { u.ValidUntil = last })
+		time.Sleep(time.Until(last) - time.Millisecond)
+		synctest.Wait()
+		if got := w.grant(g.ID); got.State != approval.Active {
+			t.Fatalf("ended early: %+v", got)
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		if got := w.grant(g.ID); got.State != approval.Ended || got.Cause != approval.CauseDisabled || got.EndedAt.Sub(last) > 2*time.Millisecond {
+			t.Errorf("%s %s at %s, want the end at %s", got.State, got.Cause, got.EndedAt, last)
+		}
+	})
+}
+
 func TestRunEndsGrantsOfALostGroup(t *testing.T) {
 	inBubble(t, func(w *world) {
 		g := w.activate("alice", w.granted(approval.Ask{}).ID)
