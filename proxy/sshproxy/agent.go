@@ -56,14 +56,14 @@ func (l *link) agent(nc ssh.NewChannel) {
 	target.Close()
 	user.Close()
 	f.Ended, f.Result = true, "ok"
-	if err != nil && !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) {
 		f.Result = display.Line(err.Error(), 200)
 	}
 	l.rec.Event(recording.Event{Channel: id, Payload: f})
 }
 
-// agentLoop passes one question and its answer at a time: the protocol has no
-// more at once.
+// agentLoop passes one question and its answer at a time, since the protocol
+// has no more at once, until one side ends: with io.EOF, if all went well.
 func (l *link) agentLoop(id uint32, target, user ssh.Channel, f *recording.Forward) error {
 	for {
 		q, err := readAgent(target)

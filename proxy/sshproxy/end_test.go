@@ -155,3 +155,20 @@ func TestIdleSessionsEnd(t *testing.T) {
 		t.Fatalf("idle: %q %d after %s", errs, st, time.Since(start))
 	}
 }
+
+func TestUserIsToldOfWatchers(t *testing.T) {
+	r := autoRule(nil)
+	r.Session.TellWatched = true
+	g := newGateway(t, gatewayOptions{rules: []policy.Rule{r}})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	_, expect := g.terminal("ssh", "web01")
+	expect(`\$ `)
+	rows, err := g.db.ListSessions(context.Background(), session.Filter{State: session.Open})
+	if err != nil || len(rows) != 1 {
+		t.Fatal(rows, err)
+	}
+	if _, err := g.db.Append(context.Background(), audit.Event{Type: audit.SessionWatched, Outcome: audit.Success, Actor: audit.Actor{Name: "bob"}, Session: rows[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	expect(`jit-gateway: bob watches this session`)
+}

@@ -62,6 +62,9 @@ func newLink(s *Server, p *peer, sess *session.Session, adm approval.Admission, 
 
 // run relays until the user leaves, the target does, or the session ends.
 func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) session.Outcome {
+	l.s.mu.Lock()
+	l.s.links[l.sess.ID()] = l
+	l.s.mu.Unlock()
 	left, lost := make(chan struct{}), make(chan struct{})
 	l.guard("ssh client channels", func() { l.eachChannel(chans, l.fromClient) })
 	l.guard("ssh target channels", func() { l.eachChannel(l.up.chans, l.fromTarget) })
@@ -90,6 +93,9 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 		l.end(context.Cause(l.ctx), left)
 	}
 	stop()
+	l.s.mu.Lock()
+	delete(l.s.links, l.sess.ID()) // before the wait: nobody adds to it any more
+	l.s.mu.Unlock()
 	l.up.Close()
 	l.down.Close()
 	l.wg.Wait()
@@ -168,6 +174,12 @@ func (l *link) recording() policy.Recording {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.rule.Recording
+}
+
+func (l *link) watchersTold() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rule.Session.TellWatched
 }
 
 // allowed is what the rule allows now.

@@ -51,14 +51,6 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	source := sourceOf(conn.RemoteAddr())
-	if ip, err := netip.ParseAddr(source); err == nil && !s.o.AllowTargetSources {
-		if t, is := s.addrs.source(ip); is {
-			s.o.Metrics.login("target_source")
-			s.audit(ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: source, Via: "ssh"}, Target: t.Name,
-				Reason: "logins from targets are refused"})
-			return
-		}
-	}
 	buffered := proxy.Buffered(conn)
 	defer buffered.Close()
 	limit := time.AfterFunc(s.o.LoginTime, func() { conn.Close() })
@@ -70,6 +62,12 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		return
 	}
 	auth := &outerAuth{s: s, ctx: ctx, source: source}
+	if ip, err := netip.ParseAddr(source); err == nil && !s.o.AllowTargetSources {
+		if t, is := s.addrs.source(ip); is {
+			s.o.Metrics.login("target_source")
+			auth.fromTarget = t.Name
+		}
+	}
 	config := newConfig(init)
 	auth.configure(config)
 	for _, k := range s.o.Authority.OuterSigners() {

@@ -29,6 +29,8 @@ type outerAuth struct {
 	s      *Server
 	ctx    context.Context
 	source string
+	// fromTarget is the target that the connection comes from: refused.
+	fromTarget string
 
 	mu      sync.Mutex
 	unknown []string // fingerprints that nobody registered
@@ -50,6 +52,9 @@ func (a *outerAuth) configure(c *ssh.ServerConfig) {
 func (a *outerAuth) offered(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	if _, isCert := key.(*ssh.Certificate); isCert {
 		return nil, errors.New("certificates are not accepted here")
+	}
+	if a.fromTarget != "" {
+		return nil, errors.New("logins from targets are refused")
 	}
 	fp := ssh.FingerprintSHA256(key)
 	_, _, err := a.s.o.Users.UserByKey(a.ctx, fp)
@@ -127,6 +132,10 @@ func (a *outerAuth) explain(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) 
 		return nil, errors.New("told already")
 	}
 	a.told = true
+	if a.fromTarget != "" {
+		a.s.audit(a.ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: a.source, Via: "ssh"}, Target: a.fromTarget, Reason: "logins from targets are refused"})
+		return nil, &ssh.BannerError{Err: errors.New("from a target"), Message: a.s.o.Name + " accepts no logins from its own targets. Connect from where you sit.\n"}
+	}
 	if len(a.unknown) == 0 {
 		return nil, &ssh.BannerError{Err: errors.New("no key"), Message: a.s.o.Name + " knows people by their SSH keys, and you offered none.\n"}
 	}

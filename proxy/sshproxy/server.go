@@ -16,6 +16,7 @@ import (
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/display"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/proxy"
@@ -77,6 +78,7 @@ type Server struct {
 	addrs  *addresses
 	mu     sync.Mutex
 	outers map[*outer]struct{}
+	links  map[string]*link // by session
 	ids    sessionIDs
 }
 
@@ -111,7 +113,7 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{o: o, addrs: newAddresses(o.Inventory), outers: map[*outer]struct{}{}}, nil
+	return &Server{o: o, addrs: newAddresses(o.Inventory), outers: map[*outer]struct{}{}, links: map[string]*link{}}, nil
 }
 
 // Run follows the audit feed until ctx is done, and closes the connections of
@@ -136,9 +138,22 @@ func (s *Server) Run(ctx context.Context) error {
 			s.closeOuters(ev.User, "", "your account was disabled")
 		case audit.KeyRemoved:
 			s.closeOuters(ev.User, ev.Detail["fingerprint"], "the key of this connection was removed")
+		case audit.SessionWatched:
+			s.tellWatched(ev, "watches this session.")
+		case audit.SessionLeft:
+			s.tellWatched(ev, "has stopped watching.")
 		}
 	}
 	return nil
+}
+
+// tellWatched tells the user who watches, where the rule says so.
+func (s *Server) tellWatched(ev audit.Event, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.links[ev.Session]; l != nil && l.watchersTold() {
+		l.guard("ssh watchers", func() { l.tell(display.Line(ev.Actor.Name, 64) + " " + what) })
+	}
 }
 
 // closeOuters ends the connections of a user, or those with one of their keys.
