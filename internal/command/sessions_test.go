@@ -54,6 +54,8 @@ func TestSessionsWatchTerminateReplay(t *testing.T) {
 		if out := w.ok("carol", "", "audit", "tail", "-n", "100"); !strings.Contains(out, "session.watched") || !strings.Contains(out, "session.left") {
 			w.Error(out)
 		}
+		p = w.tty(w.Context(), "bob", "watch", s.ID())
+		p.see("file")
 		// Who approved may end it; the user reads who and why.
 		w.fails(Usage, "bob", "", []string{"terminate", s.ID()}, "--reason")
 		w.ok("bob", "", "terminate", s.ID(), "--reason", "wrong host")
@@ -64,6 +66,10 @@ func TestSessionsWatchTerminateReplay(t *testing.T) {
 			w.Errorf("%v", context.Cause(s.Context()))
 		}
 		w.must(s.Finish(w.Context(), session.Outcome{}))
+		p.see("Session " + s.ID() + " has ended.")
+		if st := p.leaves(); st != OK {
+			w.Errorf("watch to the end: %d", st)
+		}
 		if out := w.ok("alice", "", "sessions", "--all"); !strings.Contains(out, "terminated") {
 			w.Error(out)
 		}

@@ -8,6 +8,7 @@ import (
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/recording"
+	"jit-gateway/recording/vt"
 	"jit-gateway/session"
 )
 
@@ -50,16 +51,21 @@ func (w *watchCmd) Run(c *call) error {
 		return err
 	}
 	defer view.Close()
-	return c.view(row, view)
+	ended, err := c.view(row, view)
+	if ended {
+		c.say("Session %s has ended.", row.ID)
+	}
+	return err
 }
 
-func (c *call) view(row session.Row, view *recording.Watch) error {
+// view shows events until the session ends or the viewer leaves.
+func (c *call) view(row session.Row, view *recording.Watch) (ended bool, err error) {
 	leave := make(chan struct{})
 	out := c.inv.Out
 	if c.con != nil {
 		keys, release, err := c.con.keys(c.ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		gone := make(chan struct{})
 		defer func() { release(); <-gone }()
@@ -68,32 +74,29 @@ func (c *call) view(row session.Row, view *recording.Watch) error {
 			waitLeave(keys, leave)
 		}()
 		_, _ = io.WriteString(out, "\x1b[2J\x1b[H")
-		defer func() { _, _ = io.WriteString(out, "\x1b[?1049l\x1b[r\x1b[0m\x1b[?25h\r\n") }()
-		out = &safeWriter{w: out}
+		defer func() { _, _ = io.WriteString(out, vt.Clean) }()
 	}
+	// What a session shows must not act on who watches it (guarantee G11).
+	filters := map[streamID]*vt.Filter{}
+	show := func(ev recording.Event) error { return c.showWatched(out, row, ev, filters) }
 	for _, ev := range view.Snapshot {
-		if err := c.showWatched(out, row, ev); err != nil {
-			return err
+		if err := show(ev); err != nil {
+			return false, err
 		}
 	}
 	for {
 		select {
 		case ev, ok := <-view.Events():
 			if !ok {
-				if c.con == nil {
-					c.say("The session has ended.")
-				} else {
-					_, _ = io.WriteString(out, "\r\n\x1b[0mThe session has ended.")
-				}
-				return nil
+				return true, nil
 			}
-			if err := c.showWatched(out, row, ev); err != nil {
-				return err
+			if err := show(ev); err != nil {
+				return false, err
 			}
 		case <-leave:
-			return nil
+			return false, nil
 		case <-c.ctx.Done():
-			return nil
+			return false, nil
 		}
 	}
 }
@@ -115,12 +118,24 @@ func waitLeave(keys io.Reader, leave chan struct{}) {
 	}
 }
 
-func (c *call) showWatched(out io.Writer, row session.Row, ev recording.Event) error {
+// streamID is one stream of output; sequences do not cross them.
+type streamID struct {
+	channel uint32
+	stream  byte
+}
+
+func (c *call) showWatched(out io.Writer, row session.Row, ev recording.Event, filters map[streamID]*vt.Filter) error {
 	switch {
 	case c.root.JSON:
 		return c.jsonLine(ev)
-	case ev.Kind == recording.KindOutput, ev.Kind == recording.KindScreen && c.con != nil:
-		_, err := out.Write(ev.Data)
+	case ev.Kind == recording.KindScreen && c.con == nil:
+		return nil // drawn for a terminal
+	case ev.Kind == recording.KindOutput, ev.Kind == recording.KindScreen:
+		id := streamID{ev.Channel, ev.Stream}
+		if filters[id] == nil {
+			filters[id] = &vt.Filter{}
+		}
+		_, err := out.Write(filters[id].Append(nil, ev.Data))
 		return err
 	}
 	text := watchLine(ev)
