@@ -194,3 +194,79 @@ func BenchmarkIdleSession(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSeek: a random moment of a terminal session, against its size.
+// What grows with it is the footer's table alone.
+func BenchmarkSeek(b *testing.B) {
+	for _, lines := range []int{1_000, 10_000, 100_000} {
+		r, err := OpenFile(terminalSession(b, lines, Options{}, 1000))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("raw=%dMB", lines/1000), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			for b.Loop() {
+				if _, _, err := r.Seek(time.Duration(rng.Int64N(int64(r.Duration())))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		r.Close()
+	}
+}
+
+// BenchmarkVerify: every byte checked, every event decoded.
+func BenchmarkVerify(b *testing.B) {
+	for _, data := range []struct {
+		name string
+		p    []byte
+	}{{"random", noise(32 << 20)}, {"log", logLines(32 << 20)}} {
+		b.Run(data.name, func(b *testing.B) {
+			w := create(b, Header{}, Options{})
+			if err := w.Output(1, 1, data.p); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := w.Seal("logout"); err != nil {
+				b.Fatal(err)
+			}
+			r, err := w.dir.Open("S1")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer r.Close()
+			b.SetBytes(int64(len(data.p)))
+			for b.Loop() {
+				if rep := r.Verify(); !rep.OK {
+					b.Fatal(rep)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLines: what the search index is fed with.
+func BenchmarkLines(b *testing.B) {
+	w := create(b, Header{}, Options{})
+	p := logLines(8 << 20)
+	w.Resize(1, 120, 40) //nolint:errcheck // Output would fail too
+	if err := w.Output(1, 1, p); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := w.Seal("logout"); err != nil {
+		b.Fatal(err)
+	}
+	r, err := w.dir.Open("S1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	b.SetBytes(int64(len(p)))
+	n := 0
+	for b.Loop() {
+		n = 0
+		for range r.Lines() {
+			n++
+		}
+	}
+	b.ReportMetric(float64(n), "lines/op")
+}

@@ -66,6 +66,7 @@ type lineChannel struct {
 type times struct {
 	now   time.Duration
 	lines []time.Duration
+	begun bool // something is on the line already
 }
 
 func (l *liner) drain(yield func(Line, error) bool) bool {
@@ -188,16 +189,14 @@ func (l *liner) end(c *lineChannel) {
 	}
 }
 
-// saw notes that lines begin now, one for each line feed.
+// saw notes when lines begin: with the first byte after a line feed.
 func (w *times) saw(t time.Duration, p []byte) {
 	w.now = t
-	if len(w.lines) == 0 {
-		w.lines = append(w.lines, t)
-	}
 	for _, c := range p {
-		if c == '\n' && len(w.lines) < vt.MaxRows {
+		if !w.begun && len(w.lines) < vt.MaxRows {
 			w.lines = append(w.lines, t)
 		}
+		w.begun = c != '\n'
 	}
 }
 
