@@ -128,7 +128,7 @@ func (d *Dir) Create(h Header, o Options) (*Writer, error) {
 }
 
 // begin writes magic, header and wraps. Order: the files' contents, then the
-// names; docs/decisions/fsync-order.md says why.
+// names; docs/decisions/0015-recording-durability.md says why.
 func (w *Writer) begin(wraps []byte) (err error) {
 	fsys, name := w.dir.fs, w.h.Session
 	if w.main, err = fsys.Create(name + suffix); err != nil {
