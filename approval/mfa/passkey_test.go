@@ -275,3 +275,27 @@ func TestRemoveKeepsOneFactor(t *testing.T) {
 		t.Error("the last factor was removed")
 	}
 }
+
+func TestPasskeyIsRegisteredWithAFingerOnly(t *testing.T) {
+	b, k := newBench(t), newKey(t)
+	p, _ := b.passkeys(k)
+	options, dialogue, err := p.BeginAssertion(b.ctx, "Ualice", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := p.FinishAssertion(b.ctx, "Ualice", dialogue, k.get(options), actor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flags, ok := range map[byte]bool{1: false, 1 | 4: true} {
+		second := newKey(t)
+		second.flags = flags
+		options, dialogue, err := p.BeginRegistration(b.ctx, "Ualice", "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = p.FinishRegistration(b.ctx, "Ualice", proof, dialogue, "phone", second.create(options), actor); (err == nil) != ok {
+			t.Errorf("flags %d: %v", flags, err)
+		}
+	}
+}
