@@ -86,6 +86,7 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	drain, cancel := context.WithTimeout(base, g.conf.Limits.Drain)
 	defer cancel()
 	errDrain := g.sessions.Drain(drain)
+	close(g.drained)
 	err = serving.Wait()
 	stopBase()
 	return errors.Join(err, errDrain, background.Wait())
@@ -124,7 +125,7 @@ func (g *gateway) listen() ([]listener, error) {
 		out = append(out, listener{ln, func(ctx context.Context) error {
 			return proxy.Serve(ctx, ln, proxy.ServeOptions{
 				Name: p.name, MaxConns: g.conf.Limits.Connections, MaxPerSource: g.conf.Limits.ConnectionsPerSource,
-				PROXYFrom: g.conf.ProxyFrom, DrainTimeout: g.conf.Limits.Drain, Handle: p.handle,
+				PROXYFrom: g.conf.ProxyFrom, DrainTimeout: g.conf.Limits.Drain, Drained: g.drained, Handle: p.handle,
 				Metrics: g.proxyMetrics, Log: g.log,
 			})
 		}})
@@ -192,7 +193,7 @@ func (g *gateway) operator() http.Handler {
 			http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
 			return
 		}
-		if err := g.mayAdmit(r.Context()); err != nil {
+		if err := errors.Join(g.sessions.StoreOK(), g.mayAdmit(r.Context())); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

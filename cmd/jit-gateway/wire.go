@@ -54,6 +54,7 @@ type gateway struct {
 	web          *web.Server
 	tls          *tls.Config
 	proxyMetrics *proxy.Metrics
+	drained      chan struct{} // closed when no session is left
 	checkpoints  *audit.Checkpointer
 	sinks        *sink.Runner
 	jobs         []job
@@ -71,7 +72,7 @@ var now = func() time.Time { return time.Now().UTC() }
 // build makes the gateway, top to bottom: store, keys, who may, sessions,
 // protocols, people. Nothing listens yet.
 func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway, err error) {
-	g := &gateway{conf: c, log: log, instance: id.New("I"), registry: prometheus.NewRegistry()}
+	g := &gateway{conf: c, log: log, instance: id.New("I"), registry: prometheus.NewRegistry(), drained: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -269,30 +270,11 @@ func (g *gateway) mayAdmit(ctx context.Context) error {
 	if err := g.sinks.Check(); err != nil {
 		return err
 	}
-	return g.trustClock(ctx)
-}
-
-// clockSlack is how far the clock may step back before nobody is admitted:
-// what NTP corrects by slewing.
-const clockSlack = 2 * time.Second
-
-// trustClock refuses when the clock is behind the newest time that the store
-// ever saw (G5).
-func (g *gateway) trustClock(ctx context.Context) error {
-	t := now()
-	high, err := g.db.HighWater(ctx, t)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	if behind := high.Sub(t); behind > clockSlack {
-		return fmt.Errorf("the gateway's clock is %v behind what its store has seen: nobody is admitted until it is right", behind.Round(time.Second))
-	}
-	return nil
+	return g.sessions.ClockOK(ctx)
 }
 
 func (g *gateway) openSessions(ctx context.Context, grantID string) (int, error) {
-	rows, err := g.db.ListSessions(ctx, session.Filter{GrantID: grantID, State: session.Open})
-	return len(rows), err
+	return g.sessions.OpenSessions(ctx, grantID)
 }
 
 // installation tells this gateway's session roles from another's on the same
