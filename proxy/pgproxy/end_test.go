@@ -49,7 +49,7 @@ func TestG3RunningStatementEndsWithTheGrant(t *testing.T) {
 		{"update", "orders", "orders_rw", "UPDATE orders SET quantity = quantity + 1000 WHERE id = 1 AND pg_sleep(30) IS NOT NULL", "UPDATE orders SET quantity%"},
 		{"static", "legacy", "orders_static", "UPDATE orders SET quantity = quantity + 1000 WHERE id = 1 AND pg_sleep(30) IS NOT NULL", "UPDATE orders SET quantity%"},
 		{"trap", "orders", "orders_rw", "SELECT stubborn()", "SELECT stubborn%"},
-		{"copyout", "orders", "orders_ro", "COPY (SELECT repeat('x', 100) FROM generate_series(1, 1000000000)) TO STDOUT", "COPY (SELECT repeat%"},
+		{"copyout", "orders", "orders_ro", "COPY (SELECT repeat('x', 100), generate_series(1, 1000000000)) TO STDOUT", "COPY (SELECT repeat%"},
 		{"idle", "orders", "orders_ro", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

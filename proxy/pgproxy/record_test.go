@@ -142,7 +142,7 @@ func TestBudgets(t *testing.T) {
 		part   string
 	}{
 		"rows":       {policy.Budget{Rows: 10}, []string{"SELECT generate_series(1, 100000000)"}, "budget of 10 rows"},
-		"bytes":      {policy.Budget{Bytes: 5000}, []string{"COPY (SELECT repeat('x', 100) FROM generate_series(1, 100000000)) TO STDOUT"}, "budget of 5000 bytes"},
+		"bytes":      {policy.Budget{Bytes: 5000}, []string{"COPY (SELECT repeat('x', 100), generate_series(1, 100000000)) TO STDOUT"}, "budget of 5000 bytes"},
 		"statements": {policy.Budget{Statements: 1}, []string{"SELECT 1", "SELECT 2"}, "budget of 1 statements"},
 	} {
 		t.Run(name, func(t *testing.T) {

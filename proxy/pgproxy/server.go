@@ -62,10 +62,24 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 	default:
 		return 0, fmt.Errorf("the database sent an unexpected message of type %q", typ)
 	}
-	if t.purge && typ != 'N' && typ != 'A' && typ != 'S' || t.over != nil && typ == 'c' {
+	switch {
+	case t.purge && typ != 'N' && typ != 'A' && typ != 'S' && typ != 'Z', t.over != nil && typ == 'c':
 		s.drop = true
+	case typ == 'E' && t.instead() != nil, typ == 'C' && t.over != nil:
+		s.drop, keep = true, max(size, 1) // done puts our own in its place, which may have begun in an earlier chunk
+		if size > maxText {
+			return 0, errors.New("the database sent an impossibly long error")
+		}
 	}
 	return keep, nil
+}
+
+// instead is what the client is told in the place of the server's error.
+func (t *tracker) instead() *pgError {
+	if o := t.ops.first(); o != nil && o.refuse != nil {
+		return o.refuse
+	}
+	return t.over
 }
 
 // row counts a row or a piece of COPY data, and keeps back what is past the
@@ -114,11 +128,11 @@ func (f *fromServer) done(s *scanner, typ byte, body []byte) error {
 		if e.Severity == severityFatal || e.Severity == "PANIC" {
 			f.fatal = &e
 		}
-		instead := t.over
-		if o := t.ops.first(); o != nil && o.refuse != nil {
-			instead = o.refuse
-		}
-		if instead != nil && f.fatal == nil && !t.purge {
+		switch instead := t.instead(); {
+		case instead == nil, t.purge:
+		case f.fatal != nil:
+			s.replace(message('E', body))
+		default:
 			s.replace(instead.error().encode())
 			e = *instead
 		}

@@ -75,7 +75,9 @@ func (e *pgError) hint(format string, args ...any) *pgError {
 }
 
 func (e *pgError) because(err error) *pgError {
-	e.cause = err
+	if !errors.Is(err, e) { // else it would be its own cause
+		e.cause = err
+	}
 	return e
 }
 
