@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
@@ -42,6 +43,7 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 		PostgresPort: portNumber(c.Public.PostgresPort, c.Listen.Postgres), HostPattern: c.Public.HostPattern}
 	o.Reload = s.g.reload
 	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }
+	o.Check = s.check
 	o.Search = s.g.db.SearchLines
 	o.Acts, o.Findings = s.g.db, s.g.db.Findings
 	if c.Listen.Web != "" {
@@ -52,6 +54,24 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 		return s.evidence(ctx, pack, caller, grantID, w)
 	}
 	return command.New(o)
+}
+
+// check looks at a target with its own protocol's eyes.
+func (s services) check(ctx context.Context, t inventory.Target, standing bool) ([]command.CheckResult, error) {
+	var out []command.CheckResult
+	switch t.Kind {
+	case inventory.Postgres:
+		found, err := s.g.postgres.Check(ctx, t, standing)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			out = append(out, command.CheckResult(f))
+		}
+	default:
+		return nil, fmt.Errorf("targets of kind %q cannot be checked", t.Kind)
+	}
+	return out, nil
 }
 
 const linkLifetime = 5 * time.Minute
