@@ -97,7 +97,6 @@ type cast struct {
 	filter   [2]vt.Filter // output, input
 	rest     [2][]byte    // of raw bytes: the beginning of a character
 	buf      []byte
-	cr       bool
 }
 
 func (c *cast) header(r *Reader, cols, rows uint32) {

@@ -201,5 +201,3 @@ func associated(block []byte) []byte {
 	ad = append(ad, block[:4]...)
 	return append(ad, block[headSize:dataRoom]...)
 }
-
-const sealOverhead = 16
