@@ -31,7 +31,7 @@ const (
 // An outer is a user's connection to the gateway.
 type outer struct {
 	s        *Server
-	id       proxy.Identity // User is zero for a key that enrols
+	id       proxy.Identity // User is zero for a key that enrols; it is read again, under mu
 	key      ssh.PublicKey
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -106,7 +106,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 }
 
 func (o *outer) actor() audit.Actor {
-	return audit.Actor{ID: o.id.User.ID, Name: o.id.User.Name, Source: o.id.Caller.Source, Via: "ssh"}
+	return audit.Actor{ID: o.id.Caller.UserID, Name: o.identity().User.Name, Source: o.id.Caller.Source, Via: "ssh"}
 }
 
 // serve runs the connection's channels until it ends.
@@ -150,12 +150,12 @@ func (o *outer) channel(nc ssh.NewChannel) {
 // recheck reads the user and the key again: ControlMaster keeps an outer
 // connection for days.
 func (o *outer) recheck(ctx context.Context) error {
-	if o.id.User.ID == "" {
+	if o.id.Caller.UserID == "" {
 		return nil // a key that enrols: the command interface knows
 	}
 	u, _, err := o.s.o.Users.UserByKey(ctx, o.id.Caller.KeyFingerprint)
 	switch {
-	case err != nil || u.ID != o.id.User.ID:
+	case err != nil || u.ID != o.id.Caller.UserID:
 		return errors.New("this key is not registered any more")
 	case !u.Usable(o.s.o.Now()):
 		return errors.New("your account is disabled")
@@ -195,7 +195,7 @@ func (o *outer) refuse(nc ssh.NewChannel, why string) {
 }
 
 func (o *outer) refused(what, why string) {
-	o.s.audit(o.ctx, audit.Event{Type: audit.SessionChannel, Outcome: audit.Denied, Actor: o.actor(), User: o.id.User.ID, Reason: why,
+	o.s.audit(o.ctx, audit.Event{Type: audit.SessionChannel, Outcome: audit.Denied, Actor: o.actor(), User: o.id.Caller.UserID, Reason: why,
 		Detail: map[string]string{"channel": display.Line(what, 100)}})
 }
 
@@ -206,7 +206,7 @@ func (o *outer) direct(nc ssh.NewChannel) {
 		o.refuse(nc, err.Error())
 		return
 	}
-	if o.id.User.ID == "" {
+	if o.id.Caller.UserID == "" {
 		o.refuse(nc, "this key is not registered")
 		return
 	}
@@ -243,7 +243,7 @@ func (o *outer) tunnel(ctx context.Context, nc ssh.NewChannel, t inventory.Targe
 	}
 	o.s.accept(ctx, o, nc, func(ctx context.Context, conn net.Conn) {
 		if err := h.Serve(ctx, o.identity(), t, "", conn); err != nil {
-			o.s.o.Log.Info("tunnel ended", "user", o.id.User.Name, "target", t.Name, "error", err)
+			o.s.o.Log.Info("tunnel ended", "user", o.identity().User.Name, "target", t.Name, "error", err)
 		}
 	})
 }

@@ -1,0 +1,68 @@
+package sshproxy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// extended reads the extensions that OpenSSH has.
+func (t *sftpTracker) extended(f *fields, p *sftpPending, r *sftpRequest) {
+	name := f.str()
+	switch name {
+	case "posix-rename@openssh.com":
+		p.op = sftpOp{Op: "rename", Path: f.str(), To: f.str()}
+		p.tell, r.writes, r.paths = true, true, []string{p.op.Path, p.op.To}
+	case "hardlink@openssh.com":
+		p.op.Op, p.op.To, p.op.Path = "hardlink", f.str(), f.str()
+		p.tell, r.writes, r.links, r.paths = true, true, true, []string{p.op.Path, p.op.To}
+	case "lsetstat@openssh.com":
+		p.op = sftpOp{Op: "setstat", Path: f.str()}
+		p.tell, r.writes, r.paths = true, true, []string{p.op.Path}
+	case "statvfs@openssh.com":
+		r.paths = []string{f.str()}
+	case "copy-data":
+		from := f.str()
+		f.u64()
+		f.u64()
+		to := f.str()
+		if h := t.handles[from]; h != nil {
+			p.op.Path = h.path
+		}
+		if h := t.handles[to]; h != nil {
+			p.op.To = h.path
+		}
+		p.op.Op, p.tell, r.reads, r.writes = "copy", true, true, true
+	case "fsync@openssh.com":
+		r.writes = true
+	case "fstatvfs@openssh.com", "limits@openssh.com", "expand-path@openssh.com", "users-groups-by-id@openssh.com", "home-directory":
+	default:
+		r.unknown = true
+		p.op, p.tell = sftpOp{Op: "extension " + name}, true
+	}
+}
+
+func openFlags(flags uint32) string {
+	var words []string
+	for i, w := range []string{"read", "write", "append", "create", "truncate", "exclusive"} {
+		if flags&(1<<i) != 0 {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+func sftpName(typ byte) string {
+	names := map[byte]string{fxOpen: "open", fxRead: "read", fxWrite: "write", fxLstat: "stat", fxStat: "stat", fxOpendir: "list", fxReadlink: "readlink"}
+	if n := names[typ]; n != "" {
+		return n
+	}
+	return fmt.Sprintf("type %d", typ)
+}
+
+func sftpStatus(code uint32) string {
+	texts := []string{"ok", "end of file", "no such file", "permission denied", "failure", "bad message", "no connection", "connection lost", "not supported"}
+	if int(code) < len(texts) {
+		return texts[code]
+	}
+	return fmt.Sprintf("status %d", code)
+}
