@@ -151,6 +151,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, v *viewer) error
 			return nil // the page reconnects
 		}
 		if _, err := s.viewer(r); err != nil { // disabled, signed out or expired meanwhile
+			w.Write([]byte("event: out\ndata: out\n\n"))
+			flusher.Flush()
 			return nil
 		}
 		if !strings.HasPrefix(string(ev.Type), "request.") && !strings.HasPrefix(string(ev.Type), "grant.") &&

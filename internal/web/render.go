@@ -60,6 +60,7 @@ func (s *Server) funcs() template.FuncMap {
 		"gateway": func() string { return s.o.Name },
 		"clock":   clock,
 		"inc":     func(i int) int { return i + 1 },
+		"asset":   s.assetURL,
 		"list":    func(v ...string) []string { return v },
 	}
 }
@@ -107,12 +108,6 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, v *viewer, err err
 }
 
 var errNotFound = errors.New("not found")
-
-// static serves embedded files; they change with the binary only.
-func (s *Server) static(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "public, max-age=3600")
-	http.ServeFileFS(w, r, files, strings.TrimPrefix(path.Clean(r.URL.Path), "/"))
-}
 
 // sentence makes an error's text one for people: capital first, full stop last.
 func sentence(err error) string {

@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"jit-gateway/internal/audit"
@@ -12,7 +13,30 @@ import (
 // signInForm shows the form of a one-time link. Opening it spends nothing:
 // link previews in chats open links too.
 func (s *Server) signInForm(w http.ResponseWriter, r *http.Request) {
-	s.render(w, r, nil, http.StatusOK, "sign-in", map[string]any{"Link": r.URL.Query().Get("t"), "Next": safePath(r.URL.Query().Get("next"))})
+	next := safePath(r.URL.Query().Get("next"))
+	if c, err := r.Cookie(nextCookie); err == nil && next == "/" {
+		next = safePath(c.Value)
+	}
+	s.render(w, r, nil, http.StatusOK, "sign-in", map[string]any{"Link": r.URL.Query().Get("t"), "Next": next})
+}
+
+// nextCookie remembers where somebody wanted to go while they fetch a link. It
+// is Lax, because the link comes from a terminal or a chat, and holds nothing
+// but a path of this site.
+const nextCookie = "__Host-jit-next"
+
+func rememberNext(w http.ResponseWriter, next string, seconds int) {
+	http.SetCookie(w, &http.Cookie{Name: nextCookie, Value: next, Path: "/", Secure: true, HttpOnly: true,
+		SameSite: http.SameSiteLaxMode, MaxAge: seconds})
+}
+
+// linkToken takes a whole link or the token in it: what people paste.
+func linkToken(pasted string) string {
+	pasted = strings.TrimSpace(pasted)
+	if u, err := url.Parse(pasted); err == nil && u.Query().Get("t") != "" {
+		return u.Query().Get("t")
+	}
+	return pasted
 }
 
 // signIn checks the code first, so that a wrong one does not cost the link,
@@ -20,7 +44,7 @@ func (s *Server) signInForm(w http.ResponseWriter, r *http.Request) {
 // is unknown, used or too old.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	ctx, now := r.Context(), s.o.Now()
-	link, code, next := r.PostFormValue("t"), strings.TrimSpace(r.PostFormValue("code")), safePath(r.PostFormValue("next"))
+	link, code, next := linkToken(r.PostFormValue("t")), strings.TrimSpace(r.PostFormValue("code")), safePath(r.PostFormValue("next"))
 	again := func(status int, msg string) {
 		s.render(w, r, nil, status, "sign-in", map[string]any{"Link": link, "Next": next, "Error": msg})
 	}
@@ -58,6 +82,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: "/", Secure: true, HttpOnly: true,
 		SameSite: http.SameSiteStrictMode, MaxAge: int(pageLifetime.Seconds())})
+	rememberNext(w, "", -1)
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 

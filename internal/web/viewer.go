@@ -120,6 +120,9 @@ func (s *Server) notSignedIn(w http.ResponseWriter, r *http.Request, err error) 
 		s.render(w, r, nil, http.StatusOK, "refresh", map[string]any{"Next": next})
 		return
 	}
+	if next != "/" {
+		rememberNext(w, next, 900)
+	}
 	s.render(w, r, nil, http.StatusUnauthorized, "sign-in", map[string]any{"Next": next})
 }
 

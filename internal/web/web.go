@@ -57,9 +57,10 @@ type Sessions interface {
 
 // Server serves the page.
 type Server struct {
-	o    Options
-	tmpl map[string]*template.Template
-	mux  http.Handler
+	o      Options
+	tmpl   map[string]*template.Template
+	assets map[string]asset
+	mux    http.Handler
 }
 
 // New returns a Server, or an error that names the missing option.
@@ -78,6 +79,10 @@ func New(o Options) (*Server, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{o: o}
+	var err error
+	if s.assets, err = loadAssets(); err != nil {
+		return nil, err
+	}
 	if err := s.parseTemplates(); err != nil {
 		return nil, err
 	}

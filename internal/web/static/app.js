@@ -12,6 +12,11 @@ if (document.body.hasAttribute("data-live") && "EventSource" in window) {
     clearTimeout(timer);
     timer = setTimeout(refresh, 150);
   });
+  source.addEventListener("out", () => {
+    source.close();
+    changed.firstElementChild.textContent = "You are signed out here. Sign in again";
+    changed.hidden = false;
+  });
   addEventListener("pagehide", () => source.close());
 }
 
@@ -40,7 +45,7 @@ async function refresh() {
 const player = document.getElementById("player");
 if (player) {
   const script = document.createElement("script");
-  script.src = "/static/vendor/asciinema-player.min.js";
+  script.src = player.dataset.script;
   script.onload = () => {
     window.AsciinemaPlayer.create(player.dataset.cast, player, {
       idleTimeLimit: 2, preload: true, fit: "width", terminalFontFamily: "ui-monospace, Menlo, Consolas, monospace",
