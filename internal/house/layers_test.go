@@ -59,7 +59,7 @@ var support = map[string]bool{
 }
 
 func supports(pkg string) bool {
-	return support[pkg] || strings.HasPrefix(pkg, "internal/testenv/") || strings.HasPrefix(pkg, "testdata/") || strings.HasPrefix(pkg, "bench/")
+	return support[pkg] || strings.HasPrefix(pkg, "internal/testenv/") || strings.Contains(pkg+"/", "testdata/") || strings.HasPrefix(pkg, "bench/")
 }
 
 func TestImportsPointDown(t *testing.T) {
