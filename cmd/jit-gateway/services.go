@@ -39,7 +39,7 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Public = command.Public{Name: c.Name, SSHPort: portNumber(c.Public.SSHPort, c.Listen.SSH),
+	o.Public = command.Public{Name: c.Name, Host: c.Public.Host, SSHPort: portNumber(c.Public.SSHPort, c.Listen.SSH),
 		PostgresPort: portNumber(c.Public.PostgresPort, c.Listen.Postgres), HostPattern: c.Public.HostPattern}
 	o.Reload = s.g.reload
 	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }

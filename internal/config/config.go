@@ -53,6 +53,7 @@ type Listen struct {
 
 // Public says how people reach the gateway, where that differs from Listen.
 type Public struct {
+	Host         string `yaml:"host"` // address, if name does not resolve for everybody
 	SSHPort      int    `yaml:"ssh_port"`
 	PostgresPort int    `yaml:"postgres_port"`
 	URL          string `yaml:"url"` // of the page, https://…
