@@ -30,6 +30,7 @@ type sessionChannel struct {
 	wg       sync.WaitGroup // pumps and both requests loops
 	output   latch          // held while output is coming, or a start is under way
 	errMu    sync.Mutex     // stderr towards the client: the target's and ours
+	exited   chan struct{}  // closed once the exit status has passed, or none will come
 
 	mu      sync.Mutex
 	pty     bool
@@ -65,7 +66,7 @@ func (l *link) session(nc ssh.NewChannel) {
 		go ssh.DiscardRequests(upReqs)
 		return
 	}
-	c := &sessionChannel{l: l, id: l.next.Add(1), down: down, up: up}
+	c := &sessionChannel{l: l, id: l.next.Add(1), down: down, up: up, exited: make(chan struct{})}
 	l.mu.Lock()
 	l.live[c] = struct{}{}
 	l.mu.Unlock()
@@ -121,6 +122,8 @@ func isStart(typ string) bool { return typ == "shell" || typ == "exec" || typ ==
 
 // targetRequests relays what the target says of the channel, until it closes it.
 func (c *sessionChannel) targetRequests(reqs <-chan *ssh.Request) {
+	exited := sync.OnceFunc(func() { close(c.exited) })
+	defer exited()
 	for r := range reqs {
 		switch r.Type {
 		case "exit-status", "exit-signal":
@@ -130,6 +133,7 @@ func (c *sessionChannel) targetRequests(reqs <-chan *ssh.Request) {
 			}
 			c.l.rec.Event(recording.Event{Channel: c.id, Payload: exitOf(r)})
 			c.down.SendRequest(r.Type, false, r.Payload)
+			exited()
 		case "eow@openssh.com", "xon-xoff":
 			c.down.SendRequest(r.Type, false, r.Payload)
 		}
@@ -182,6 +186,14 @@ func (c *sessionChannel) start() {
 	c.wg.Go(func() { defer done2(); c.pump(t.err, c.copyErr) })
 	c.wg.Go(func() {
 		<-c.output.free()
+		// A client that has sent its own EOF closes the channel at ours, and
+		// the exit status would come too late (ControlPersist shows it).
+		t := time.NewTimer(exitWait)
+		select {
+		case <-c.exited:
+		case <-t.C:
+		}
+		t.Stop()
 		c.errMu.Lock() // the library lets nobody write meanwhile
 		defer c.errMu.Unlock()
 		if !c.l.ending.Load() {
