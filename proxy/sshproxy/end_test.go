@@ -90,7 +90,10 @@ func TestReleaseRevocationDisabling(t *testing.T) {
 		t.Helper()
 		gr := g.grant("alice", "web01", "deploy", time.Hour)
 		before := len(g.closed(0))
-		c := g.cmd("ssh", "web01", "echo up; sleep 1000")
+		marker := fmt.Sprintf("%d.7", 80000+time.Now().UnixNano()%10000)
+		c := g.cmd("ssh", "web01", "echo up; sleep "+marker)
+		var errs syncBuffer
+		c.Stderr = &errs
 		out, err := c.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -109,6 +112,15 @@ func TestReleaseRevocationDisabling(t *testing.T) {
 		t.Logf("%s: client gone after %s", cause, time.Since(start).Round(time.Millisecond))
 		if r := g.closed(before + 1)[0]; r.Cause != cause {
 			t.Errorf("ended as %q, want %q", r.Cause, cause)
+		}
+		if !strings.Contains(errs.String(), "jit-gateway: ") {
+			t.Errorf("%s: told %q", cause, errs.String())
+		}
+		for i := 0; upstreamProcesses(marker) != 0; i++ {
+			if i > 100 {
+				t.Fatalf("%s: the command still runs on the target", cause)
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
 	run(func(gr approval.Grant) {

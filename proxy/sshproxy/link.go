@@ -79,6 +79,9 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 	outcome := session.Outcome{Cause: "logout"}
 	select {
 	case <-left:
+		if l.ctx.Err() != nil { // cut, not left
+			l.end(context.Cause(l.ctx), left)
+		}
 	case <-lost:
 		outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
 		select {

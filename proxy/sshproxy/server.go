@@ -156,13 +156,18 @@ func (s *Server) tellWatched(ev audit.Event, what string) {
 	}
 }
 
+// closeGrace is what sessions get to tell their users why they end.
+const closeGrace = 250 * time.Millisecond
+
 // closeOuters ends the connections of a user, or those with one of their keys.
 func (s *Server) closeOuters(user, fingerprint, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for o := range s.outers {
 		if o.id.Caller.UserID == user && (fingerprint == "" || o.id.Caller.KeyFingerprint == fingerprint) {
-			o.cancel(errors.New(why))
+			// Not at once: sessions end by themselves, and tell why. Nothing new
+			// begins meanwhile, because every channel reads the user again.
+			time.AfterFunc(closeGrace, func() { o.cancel(errors.New(why)) })
 		}
 	}
 }
