@@ -248,3 +248,11 @@ func insecure() *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
+
+// removeMax lets a form be sent that the browser would refuse.
+func removeMax(b *tab) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(context.Context, *chromedp.Target) error {
+		eval[bool](b, `document.querySelector("input[name=minutes]").removeAttribute("max"), true`)
+		return nil
+	})
+}

@@ -71,6 +71,7 @@ func (s *Server) showRequest(w http.ResponseWriter, r *http.Request, v *viewer, 
 		"MayAnswer": may && req.State == approval.Pending,
 		"Mine":      req.UserID == v.ID,
 		"Reason":    r.PostFormValue("reason"),
+		"Minutes":   r.PostFormValue("minutes"),
 	})
 	return nil
 }

@@ -61,8 +61,8 @@ func TestEveryPage(t *testing.T) {
 		}
 		for i, v := range views {
 			b.open(v.path)
-			if eval[bool](b, `!!document.getElementById("player")`) {
-				b.until(`document.querySelector(".ap-player, .watch-text")`)
+			if eval[bool](b, `!!document.querySelector("#player:not([data-live])")`) {
+				b.until(`document.querySelector(".ap-player")`)
 			}
 			looks := []look{{360, "light"}, {360, "dark"}, {1280, "light"}, {1280, "dark"}}
 			if dir == "" { // two of the four, in turn
@@ -94,7 +94,7 @@ func (b *tab) look(l look) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(int64(l.width), 800), chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 		return err
 	}))
 }

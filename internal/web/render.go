@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +62,12 @@ func (s *Server) funcs() template.FuncMap {
 		"clock":   clock,
 		"inc":     func(i int) int { return i + 1 },
 		"asset":   s.assetURL,
-		"list":    func(v ...string) []string { return v },
+		"excerpt": excerpt,
+		"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) },
+		"may": func(v *viewer, what string) bool {
+			return what == "audit" && s.o.Audit != nil && (v.Auditor || v.Admin) || what == "search" && s.o.Search != nil && v.Auditor
+		},
+		"list": func(v ...string) []string { return v },
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
@@ -75,7 +74,11 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request, v *viewer) erro
 	if err != nil {
 		return err
 	}
-	d := map[string]any{"S": row, "Error": ""}
+	d := map[string]any{"S": row, "Error": "", "Start": r.URL.Query().Get("t")}
+	if live, ok := s.o.Sessions.Get(row.ID); ok && row.State == session.Open {
+		d["End"] = live.End()
+		d["MayWatch"] = s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) == nil
+	}
 	if s.o.Approvals.CanTerminate(r.Context(), v.ID, row.GrantID) == nil && row.State == session.Open {
 		d["MayTerminate"] = true
 	}
@@ -102,12 +105,12 @@ func (s *Server) recordingData(row session.Row, d map[string]any) error {
 	defer rec.Close()
 	d["Duration"] = rec.Duration()
 	report := rec.Verify()
-	d["Verified"], d["VerifyText"] = report.OK, report.String()
+	d["Verified"], d["VerifyText"] = report.OK, strings.Split(strings.TrimSpace(report.String()), "\n")
 	if rec.Header().Encrypted() {
 		d["Encrypted"] = true
 		return nil
 	}
-	var timeline []recording.Event
+	var timeline []moment
 	hasScreen, more := false, false
 	for ev, err := range rec.Events() {
 		if err != nil {
@@ -125,7 +128,7 @@ func (s *Server) recordingData(row session.Row, d map[string]any) error {
 			more = true
 			break
 		}
-		timeline = append(timeline, ev)
+		timeline = addMoment(timeline, ev)
 	}
 	d["Timeline"], d["HasScreen"], d["More"] = timeline, hasScreen, more
 	return nil
@@ -174,7 +177,7 @@ func (s *Server) terminate(w http.ResponseWriter, r *http.Request, v *viewer) er
 		return err
 	}
 	refuse := func(err error) error {
-		d := map[string]any{"S": row, "MayTerminate": true, "Error": sentence(err)}
+		d := map[string]any{"S": row, "MayTerminate": true, "Error": sentence(err), "Reason": r.PostFormValue("reason")}
 		s.render(w, r, v, http.StatusForbidden, "session", d)
 		return nil
 	}
@@ -194,13 +197,4 @@ func (s *Server) terminate(w http.ResponseWriter, r *http.Request, v *viewer) er
 	}
 	http.Redirect(w, r, "/sessions/"+row.ID, http.StatusSeeOther)
 	return nil
-}
-
-// clock is a moment of a recording, as the player shows it.
-func clock(d time.Duration) string {
-	sec := int(d / time.Second)
-	if sec >= 3600 {
-		return time.Unix(int64(sec), 0).UTC().Format("15:04:05")
-	}
-	return time.Unix(int64(sec), 0).UTC().Format("04:05")
 }

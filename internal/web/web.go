@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/store"
 	"jit-gateway/recording"
 	"jit-gateway/session"
 )
@@ -48,11 +50,18 @@ type Options struct {
 	}
 	Now    func() time.Time
 	Logger *slog.Logger
+
+	// What follows may be nil: then the page does not offer it.
+	Tokens   Tokens
+	Audit    AuditLog
+	Search   func(ctx context.Context, query string, f store.LineFilter) ([]store.LineHit, error)
+	Evidence func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error // audits
 }
 
 // Sessions is what the page needs of the session manager.
 type Sessions interface {
 	Terminate(ctx context.Context, id string, t session.Termination) error
+	Get(id string) (*session.Session, bool) // live, on this gateway
 }
 
 // Server serves the page.
@@ -106,14 +115,25 @@ func (s *Server) routes() *http.ServeMux {
 	}
 	page("GET /{$}", s.inbox)
 	page("GET /events", s.events)
+	page("GET /access", s.access)
+	page("GET /ask", s.askForm)
 	page("GET /requests", s.requests)
+	page("POST /requests", s.file)
 	page("GET /requests/{id}", s.request)
 	page("POST /requests/{id}/approve", s.approve)
 	page("POST /requests/{id}/deny", s.deny)
 	page("POST /requests/{id}/withdraw", s.withdraw)
+	page("GET /grants/{id}", s.grant)
+	page("GET /grants/{id}/evidence", s.evidence)
+	page("POST /grants/{id}/activate", s.activate)
+	page("POST /grants/{id}/token", s.token)
+	page("POST /grants/{id}/release", s.release)
 	page("GET /sessions", s.sessions)
 	page("GET /sessions/{id}", s.session)
 	page("GET /sessions/{id}/cast", s.cast)
+	page("GET /sessions/{id}/watch", s.watch)
 	page("POST /sessions/{id}/terminate", s.terminate)
+	page("GET /search", s.search)
+	page("GET /audit", s.audit)
 	return m
 }

@@ -27,7 +27,7 @@ function busy() {
 }
 
 async function refresh() {
-  if (document.getElementById("player")) return;
+  if (document.querySelector("#player, #watch")) return;
   if (busy()) {
     changed.hidden = false;
     return;
@@ -42,14 +42,51 @@ async function refresh() {
   if (main) document.getElementById("main").replaceWith(document.adoptNode(main));
 }
 
+function load(src) {
+  return new Promise((done, failed) => {
+    const script = document.createElement("script");
+    Object.assign(script, { src, onload: done, onerror: failed });
+    document.head.append(script);
+  });
+}
+
+const look = { idleTimeLimit: 2, fit: "width", terminalFontFamily: "ui-monospace, Menlo, Consolas, monospace" };
+
 const player = document.getElementById("player");
-if (player) {
-  const script = document.createElement("script");
-  script.src = player.dataset.script;
-  script.onload = () => {
-    window.AsciinemaPlayer.create(player.dataset.cast, player, {
-      idleTimeLimit: 2, preload: true, fit: "width", terminalFontFamily: "ui-monospace, Menlo, Consolas, monospace",
+if (player && !player.hasAttribute("data-live")) {
+  await load(player.dataset.script);
+  const at = Number(player.dataset.start) || 0;
+  window.AsciinemaPlayer.create(player.dataset.cast, player, { ...look, preload: true, startAt: at, poster: `npt:${at + 1}` });
+}
+
+// Watching begins with a click: it is recorded, so nobody does it by accident.
+const watch = document.getElementById("watch-button");
+if (watch) {
+  const state = document.getElementById("watch-state");
+  watch.hidden = false;
+  watch.addEventListener("click", async () => {
+    watch.hidden = true;
+    state.textContent = "Live. That you watch is recorded.";
+    if (player) {
+      await load(player.dataset.script);
+      const p = window.AsciinemaPlayer.create({ driver: "eventsource", url: player.dataset.cast }, player, { ...look, autoPlay: true, idleTimeLimit: undefined });
+      p.addEventListener("ended", () => (state.textContent = "The session has ended."));
+      return;
+    }
+    const list = document.getElementById("watch");
+    const source = new EventSource(list.dataset.watch);
+    source.addEventListener("line", (e) => {
+      const { at, text } = JSON.parse(e.data);
+      const item = document.createElement("li");
+      item.textContent = `${at}  ${text}`;
+      list.append(item);
+      while (list.children.length > 500) list.firstElementChild.remove();
+      item.scrollIntoView({ block: "nearest" });
     });
-  };
-  document.head.append(script);
+    source.addEventListener("done", () => {
+      source.close();
+      state.textContent = "The session has ended.";
+    });
+    addEventListener("pagehide", () => source.close());
+  });
 }
