@@ -19,7 +19,6 @@ import (
 type pump struct {
 	src, dst net.Conn
 	scan     scanner
-	frames   frames
 	look     func(p *pump, chunk []byte) (carry int, err error) // scan, with what else has to happen
 	carry    [headerSize]byte
 	carried  int

@@ -15,7 +15,6 @@ import (
 // gateway calls its functions. Without it, from version 16 on, where CREATEROLE
 // reaches no further than ADMIN, the gateway's login does the same itself.
 
-// errTooStrong: up to version 15 CREATEROLE is as good as a superuser's shell.
 var errNotSetUp = errors.New("the database is not set up for session roles: `target check` prints the SQL")
 
 // roleName is the name of a session's role.
@@ -100,15 +99,6 @@ func (a *admins) terminateRole(ctx context.Context, t inventory.Target, role str
 		_, err := c.query(ctx, sql, role)
 		return err
 	})
-}
-
-// backendsOf counts the backends of a role.
-func (a *admins) backendsOf(ctx context.Context, t inventory.Target, role string) (n string, err error) {
-	err = a.with(ctx, t, adminDatabase(t.Postgres), func(c *adminConn) error {
-		n, err = c.one(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename = $1", role)
-		return err
-	})
-	return n, err
 }
 
 // dropRole drops the role in the one call that does for a session which has

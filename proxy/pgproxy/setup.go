@@ -53,7 +53,7 @@ func SetupHBA(t inventory.Target, gateway string) string {
 	case "client_cert":
 		var b strings.Builder
 		for _, r := range t.Postgres.Roles {
-			fmt.Fprintf(&b, "hostssl all %s %s cert clientcert=verify-full map=jit\nhost    all %s all reject\nlocal   all %s reject\n", quoteIdent(r), gateway, quoteIdent(r), quoteIdent(r))
+			fmt.Fprintf(&b, "hostssl all %s %s cert clientcert=verify-full\nhost    all %s all reject\nlocal   all %s reject\n", quoteIdent(r), gateway, quoteIdent(r), quoteIdent(r))
 		}
 		return b.String()
 	case "static":

@@ -41,7 +41,6 @@ type tracker struct {
 	stmts   map[string]*prepared
 	portals map[string]*portal
 	plain   *portal // the unnamed one
-	nameLen int
 
 	ops    ops
 	seq    int64
@@ -53,8 +52,7 @@ type tracker struct {
 	result  recording.SQL // the last outcome, until its transaction state is known
 	pending bool
 	over    *pgError // the running statement is past a budget: nothing more of it is forwarded
-	overOp  int64
-	purge   bool // everything up to ReadyForQuery is dropped
+	purge   bool     // everything up to ReadyForQuery is dropped
 
 	readOnlyOff bool
 }

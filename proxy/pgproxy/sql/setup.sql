@@ -5,6 +5,7 @@
 -- as it. {{.Admin}} is the gateway's own login: it can call the functions, and
 -- nothing else. Every session role is a member of {{.Sessions}}, which
 -- pg_hba.conf names.
+BEGIN;
 DO $jit$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{{.Owner}}') THEN CREATE ROLE {{.Owner}} NOLOGIN; END IF;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{{.Sessions}}') THEN CREATE ROLE {{.Sessions}} NOLOGIN; END IF;
@@ -25,6 +26,7 @@ DO $jit$ BEGIN
 END $jit$;
 
 CREATE SCHEMA IF NOT EXISTS {{.Schema}} AUTHORIZATION {{.Owner}};
+ALTER SCHEMA {{.Schema}} OWNER TO {{.Owner}};
 REVOKE ALL ON SCHEMA {{.Schema}} FROM PUBLIC;
 GRANT USAGE ON SCHEMA {{.Schema}} TO {{id .Admin}};
 
@@ -127,3 +129,4 @@ DO $jit$ DECLARE f text; BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION {{.Schema}}.%s TO {{id .Admin}}', f);
   END LOOP;
 END $jit$;
+COMMIT;
