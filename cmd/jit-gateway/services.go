@@ -34,8 +34,7 @@ type services struct {
 // commands completes the options of the command interface.
 func (s services) commands(o command.Options) (*command.Runner, error) {
 	c := s.g.conf
-	pack, err := evidence.New(evidence.Options{Store: s.g.db, Recordings: s.recordings, Sign: s.g.checkpoints.Sign,
-		Gateway: c.Name, Origin: s.origin, Now: now})
+	write, err := s.packs()
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +49,20 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 		o.Public.URL = publicURL(c)
 		o.PageLink = s.pageLink
 	}
-	o.Evidence = func(ctx context.Context, caller approval.Caller, grantID string, w io.Writer) error {
-		return s.evidence(ctx, pack, caller, grantID, w)
-	}
+	o.Evidence = write
 	return command.New(o)
+}
+
+// packs returns what writes evidence packs, for ssh and for the page.
+func (s services) packs() (func(context.Context, approval.Caller, string, io.Writer) error, error) {
+	pack, err := evidence.New(evidence.Options{Store: s.g.db, Recordings: s.recordings, Sign: s.g.checkpoints.Sign,
+		Gateway: s.g.conf.Name, Origin: s.origin, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, caller approval.Caller, grantID string, w io.Writer) error {
+		return s.evidence(ctx, pack, caller, grantID, w)
+	}, nil
 }
 
 // check looks at a target with its own protocol's eyes.

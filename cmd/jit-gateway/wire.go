@@ -198,9 +198,14 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	g.job("ssh", g.ssh.Run)
 
 	// The page.
+	packs, err := services.packs()
+	if err != nil {
+		return nil, err
+	}
 	g.web, err = web.New(web.Options{
 		Name: c.Name, URL: publicURL(c), Approvals: approvals, MFA: factors, Users: g.db, Inventory: g.inventory,
 		Pages: g.db, Sessions: g.sessions, Rows: g.db, Recordings: recordings, Feed: g.db, Log: g.db, Now: now, Logger: log,
+		Tokens: tokens, Audit: g.db, Search: g.db.SearchLines, Evidence: packs, Findings: g.db.Findings,
 	})
 	if err != nil {
 		return nil, err
