@@ -36,6 +36,10 @@ func (s *Stack) prepareDatabase(ctx context.Context) error {
 	if err := s.db.Exec(ctx, "orders", "ALTER ROLE jit_gateway PASSWORD '"+adminPassword+"'"); err != nil {
 		return err
 	}
+	// So that `target check` can tell whether pg_hba.conf is right.
+	if err := s.db.Exec(ctx, "orders", "GRANT SELECT ON pg_hba_file_rules TO jit_gateway; GRANT EXECUTE ON FUNCTION pg_hba_file_rules() TO jit_gateway"); err != nil {
+		return err
+	}
 	if err := s.db.SetHBA(ctx, pgproxy.SetupHBA(s.ordersTarget(), "127.0.0.1/32")); err != nil {
 		return fmt.Errorf("write pg_hba.conf: %w", err)
 	}
