@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,8 @@ type link struct {
 	c2s, s2c pump
 	fromC    fromClient
 	fromS    fromServer
-	counted  [2]int64 // what session.Count knows, by sweep
+	sweeping sync.Mutex
+	counted  [2]int64 // what session.Count knows; under sweeping
 	talks    bool     // a person reads notices
 	limit    time.Duration
 	canceled atomic.Bool // a cancel for the present trouble is on its way
@@ -45,11 +47,17 @@ const (
 	leaveTime  = 2 * time.Second       // for the backend to go after the client's Terminate
 )
 
-func (l *link) start(hello []byte) error {
+// prepare makes the two directions. It comes before anybody else can find the
+// link.
+func (l *link) prepare() {
 	l.c2s = pump{src: l.client, dst: l.up.conn, look: l.lookClient}
 	l.s2c = pump{src: l.up.conn, dst: l.client, look: l.lookServer}
 	l.fromC = fromClient{tracker: l.tr}
 	l.fromS = fromServer{tracker: l.tr}
+}
+
+// start welcomes the client.
+func (l *link) start(hello []byte) error {
 	if len(l.up.early) > 0 {
 		carry, err := l.lookServer(&l.s2c, l.up.early)
 		if err != nil {
@@ -262,8 +270,10 @@ func (l *link) cancel(by string) {
 	}
 }
 
-// sweep is called once a second.
+// sweep is called once a second, and at the end.
 func (l *link) sweep() {
+	l.sweeping.Lock()
+	defer l.sweeping.Unlock()
 	l.c2s.nudge()
 	l.s2c.nudge()
 	in, out := l.c2s.n.Load(), l.s2c.n.Load()

@@ -123,6 +123,7 @@ func (s *Server) relay(l *link, v *visitor, adm approval.Admission) error {
 		}
 	}
 
+	l.prepare()
 	// The client's cancel key: the backend's pid with a secret of ours.
 	keyData, forget := s.keys.add(l.up.pid, v.start.keyLength(), l)
 	defer forget()

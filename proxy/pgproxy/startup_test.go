@@ -257,7 +257,7 @@ func (w *world) connect(user, db, password string, options ...string) (*pgx.Conn
 	ta, err := net.ResolveTCPAddr("tcp", w.addr)
 	w.must(err)
 	cfg.Host, cfg.Port, cfg.User, cfg.Database, cfg.Password = "127.0.0.1", uint16(ta.Port), user, db, password
-	ctx, cancel := context.WithTimeout(w.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
 	defer cancel()
 	c, err := pgx.ConnectConfig(ctx, cfg)
 	if err == nil {

@@ -151,12 +151,13 @@ func (a *asked) Alive(context.Context) error { return nil }
 func TestTunnelAsksInTheSSHSession(t *testing.T) {
 	w := newTunnelWorld(t, plain(nil))
 	c := w.user("alice")
-	term := &asked{answers: []string{"looking for an order", "30m"}}
+	term := &asked{answers: []string{"looking for an order", "30m", w.code("alice")}}
 	port := w.tunnelTo(c, term)
-	term.answers = append(term.answers, w.code("alice"))
 	cmd := w.client("orders_ro", "", "orders", "psql", "-X", "-w", "-Atc", "SELECT 'in'")
 	cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=disable")
 	out := w.run(cmd)
+	term.mu.Lock()
+	defer term.mu.Unlock()
 	if !strings.Contains(out, "\nin\n") || !strings.Contains(out, "NOTICE:  Answer in your ssh session: Reason") {
 		t.Errorf("psql said %q; the terminal saw %q", out, term.said)
 	}
