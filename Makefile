@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 DEMO    := bin/demo
 
-.PHONY: help build demo up down picture test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
+.PHONY: help build demo up down picture screenshots test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
 	bench bench-ssh bench-pg deps-demo deps-test deps-clients deps-bench clean
 
 help: ## what can be made
@@ -33,6 +33,12 @@ down: $(DEMO) ## stop what `make up` started
 
 picture: deps-demo build $(DEMO) ## the README's terminal picture, from a real run
 	@$(DEMO) picture docs/images/request.svg
+
+screenshots: deps-test ## docs/images/page-*.png: the page as Chromium shows it
+	@rm -rf bin/screenshots && mkdir -p bin/screenshots docs/images
+	JIT_SCREENSHOTS=$(CURDIR)/bin/screenshots go test -count=1 -run '^TestEveryPage$$' ./internal/web
+	@cd bin/screenshots && cp request-phone-light.png ../../docs/images/page-request.png && cp access-phone-dark.png ../../docs/images/page-access.png && \
+		cp replay-desk-dark.png ../../docs/images/page-replay.png && cp sql-desk-light.png ../../docs/images/page-sql.png
 
 test: deps-test fmt-check vet lint test-unit test-stories ## everything but the client matrix; under ten minutes
 

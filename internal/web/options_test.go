@@ -14,7 +14,7 @@ import (
 
 // options adds what the page needs beyond its first view.
 func (s *site) options(o web.Options) web.Options {
-	o.Tokens, o.Audit, o.Search = s.Tokens, s.DB, s.DB.SearchLines
+	o.Tokens, o.Audit, o.Search, o.Findings = s.Tokens, s.DB, s.DB.SearchLines, s.DB.Findings
 	o.Evidence = func(_ context.Context, _ approval.Caller, grant string, w io.Writer) error {
 		_, err := io.WriteString(w, "PK pack of "+grant)
 		return err
@@ -26,5 +26,5 @@ func (s *site) options(o web.Options) web.Options {
 func (s *site) more(t *testing.T, ended, live session.Row) []view {
 	check(t, s.DB.IndexLines(t.Context(), ended.ID, []store.Line{{At: 30 * time.Millisecond, Kind: "o", Text: "$ sudo systemctl restart nginx <b>"}}))
 	return []view{{"access", "alice", "/access"}, {"ask", "alice", "/ask?target=web01&login=deploy"},
-		{"grant", "alice", "/grants/" + live.GrantID}, {"audit", "carol", "/audit"}, {"search", "carol", "/search?q=nginx"}}
+		{"grant", "alice", "/grants/" + live.GrantID}, {"audit", "carol", "/audit"}, {"search", "carol", "/search?q=nginx"}, {"findings", "carol", "/findings"}}
 }

@@ -54,6 +54,7 @@ func (s *Server) funcs() template.FuncMap {
 		"dur":   duration,
 		"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") },
 		"when":  s.when,
+		"until": until,
 		"bytes": byteCount,
 		"join":  strings.Join,
 
@@ -65,6 +66,9 @@ func (s *Server) funcs() template.FuncMap {
 		"excerpt": excerpt,
 		"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) },
 		"may": func(v *viewer, what string) bool {
+			if what == "findings" {
+				return s.o.Findings != nil && (v.Auditor || v.Admin)
+			}
 			return what == "audit" && s.o.Audit != nil && (v.Auditor || v.Admin) || what == "search" && s.o.Search != nil && v.Auditor
 		},
 		"list": func(v ...string) []string { return v },
@@ -105,6 +109,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, v *viewer, err err
 		status, msg = http.StatusNotFound, "There is nothing here, or it is not for you to see."
 	case errors.Is(err, approval.ErrForbidden), errors.Is(err, approval.ErrOwnRequest):
 		status, msg = http.StatusForbidden, sentence(err)
+	case errors.Is(err, approval.ErrInvalid):
+		status, msg = http.StatusBadRequest, sentence(err)
 	case errors.Is(err, approval.ErrNotPending), errors.Is(err, approval.ErrDigest), errors.Is(err, store.ErrConflict):
 		status, msg = http.StatusConflict, sentence(err)
 	default:
@@ -142,6 +148,15 @@ func (s *Server) when(t time.Time) string {
 		return duration(d) + " ago"
 	}
 	return t.UTC().Format("2 Jan 2006 15:04")
+}
+
+// until is a window as people read it, with its day once.
+func until(start, end time.Time) string {
+	start, end = start.UTC(), end.UTC()
+	if start.YearDay() == end.YearDay() && start.Year() == end.Year() {
+		return start.Format("2 Jan 2006, 15:04:05") + " to " + end.Format("15:04:05 UTC")
+	}
+	return start.Format("2 Jan 2006, 15:04:05") + " to " + end.Format("2 Jan 2006, 15:04:05 UTC")
 }
 
 func duration(d time.Duration) string {

@@ -142,12 +142,20 @@ func TestAuditor(t *testing.T) {
 	if pack != "PK pack of "+row.GrantID {
 		t.Errorf("the pack is %q", pack)
 	}
+	if b.open("/findings"); len(s.Events(audit.FindingRaised)) > 0 {
+		b.fill("main form input", "known")
+		b.click("main form button")
+		b.open("/findings?all")
+		b.sees("looked at by carol", "known")
+	} else {
+		t.Error("nothing unusual was found: this test needs a finding")
+	}
 	if n := len(s.Events(audit.AuditRead)); n != 2 {
 		t.Errorf("reading the log left %d events, want 2", n)
 	}
 	for _, user := range []string{"alice", "bob"} {
 		o := s.browser(t, 360).signIn(user)
-		for _, path := range []string{"/audit", "/search?q=nginx", "/grants/" + row.GrantID + "/evidence"} {
+		for _, path := range []string{"/audit", "/search?q=nginx", "/findings", "/grants/" + row.GrantID + "/evidence"} {
 			if status := o.open(path); status != 404 {
 				t.Errorf("%s: %s answers %d", user, path, status)
 			}

@@ -54,6 +54,7 @@ type Options struct {
 	// What follows may be nil: then the page does not offer it.
 	Tokens   Tokens
 	Audit    AuditLog
+	Findings func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
 	Search   func(ctx context.Context, query string, f store.LineFilter) ([]store.LineHit, error)
 	Evidence func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error // audits
 }
@@ -135,5 +136,7 @@ func (s *Server) routes() *http.ServeMux {
 	page("POST /sessions/{id}/terminate", s.terminate)
 	page("GET /search", s.search)
 	page("GET /audit", s.audit)
+	page("GET /findings", s.findings)
+	page("POST /findings/{id}/acknowledge", s.acknowledge)
 	return m
 }
