@@ -71,13 +71,16 @@ lint: ## staticcheck
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@testdata/fuzz.sh $(or $(FUZZTIME),30s)
 
+# BENCH=--quick takes at most three minutes each; docs/benchmarks.md has more.
 bench: bench-ssh bench-pg ## both, side by side with what a user would have instead
 
-bench-ssh: deps-bench build ## SSH against plain ssh -J
-	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./proxy/sshproxy
+bench-ssh: deps-bench build ## SSH against plain ssh -J and direct; BENCH=--quick on a busy machine
+	@go build -o bin/bench ./cmd/bench
+	@bin/bench ssh $(BENCH)
 
-bench-pg: deps-bench build ## PostgreSQL against direct and pgbouncer
-	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./proxy/pgproxy
+bench-pg: deps-bench build ## PostgreSQL against pgbouncer and direct; BENCH=--quick on a busy machine
+	@go build -o bin/bench ./cmd/bench
+	@bin/bench pg $(BENCH)
 
 deps-demo deps-test deps-clients deps-bench: deps-%:
 	@testdata/deps.sh $*

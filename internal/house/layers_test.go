@@ -51,7 +51,9 @@ var layers = map[string]int{
 // support is code that is not part of the gateway: it may import anything, and
 // only tests and other support may import it.
 var support = map[string]bool{
+	"cmd/bench":                true,
 	"cmd/demo":                 true,
+	"internal/bench":           true,
 	"internal/house":           true,
 	"internal/store/storetest": true,
 	"internal/testenv":         true,

@@ -14,10 +14,14 @@ const adminPassword = "demo-only-password"
 
 // ordersTarget is the definition of orders, as it goes into the configuration.
 func (s *Stack) ordersTarget() inventory.Target {
-	return inventory.Target{Name: "orders", Kind: inventory.Postgres, Postgres: &inventory.PostgresTarget{
+	t := &inventory.PostgresTarget{
 		Address: s.db.Addr, Database: "orders", Roles: []string{"orders_ro", "orders_rw"},
 		Identity: "dynamic_role", CAFile: s.db.CAFile, AdminUser: "jit_gateway",
-	}}
+	}
+	if s.opts.PlainDatabase {
+		t.TLS, t.CAFile = "disable", ""
+	}
+	return inventory.Target{Name: "orders", Kind: inventory.Postgres, Postgres: t}
 }
 
 // prepareDatabase fills the database and runs what `target check` tells a

@@ -82,18 +82,22 @@ public:
 roles:
   admins: [admins]
   auditors: [auditors]
-limits: {drain: 5s}
+limits: %s
 tls: {names: [jit-gateway, localhost, 127.0.0.1]}
-`, s.SSHPort, s.PostgresPort, s.WebPort, s.MetricsPort, s.SSHPort, s.PostgresPort, s.WebPort)
+`, s.SSHPort, s.PostgresPort, s.WebPort, s.MetricsPort, s.SSHPort, s.PostgresPort, s.WebPort, s.opts.Limits)
 	b.WriteString("targets:\n")
 	for _, h := range s.hosts {
 		fmt.Fprintf(&b, "  - name: %s\n    labels: {role: web}\n    ssh:\n      address: %s\n      logins: [%s]\n      host_keys: [%q]\n",
 			h.Name, h.Addr, strings.Join(h.Logins, ", "), testenv.AuthorizedKey(h.HostKey))
 	}
 	if s.db != nil {
+		tls := "ca_file: " + s.db.CAFile
+		if s.opts.PlainDatabase {
+			tls = "tls: disable"
+		}
 		fmt.Fprintf(&b, "  - name: orders\n    postgres:\n      address: %s\n      database: orders\n      roles: [orders_ro, orders_rw]\n"+
-			"      identity: dynamic_role\n      ca_file: %s\n      admin_user: jit_gateway\n      admin_password: file:%s\n",
-			s.db.Addr, s.db.CAFile, s.path("orders.password"))
+			"      identity: dynamic_role\n      %s\n      admin_user: jit_gateway\n      admin_password: file:%s\n",
+			s.db.Addr, tls, s.path("orders.password"))
 	}
 	if len(s.hosts) == 0 && s.db == nil {
 		b.WriteString("  []\n")

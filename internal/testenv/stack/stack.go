@@ -25,6 +25,14 @@ type Options struct {
 	Rules      string                           // YAML list; DefaultRules if empty
 	Detached   bool                             // goes on after this process
 	Progress   func(format string, args ...any) // told what is being done; may be nil
+
+	// For benchmarks: lines that win in the hosts' sshd_config and in
+	// postgresql.conf, no TLS between gateway and database, and the
+	// gateway's limits (a YAML mapping; "{drain: 5s}" if empty).
+	SSHDConfig    []string
+	PostgresConf  []string
+	PlainDatabase bool
+	Limits        string
 }
 
 // User is somebody with a key, groups and a second factor.
@@ -65,6 +73,9 @@ func Up(ctx context.Context, o Options) (_ *Stack, err error) {
 	}
 	if o.Rules == "" {
 		o.Rules = DefaultRules
+	}
+	if o.Limits == "" {
+		o.Limits = "{drain: 5s}"
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}
@@ -132,7 +143,7 @@ func (s *Stack) backends(ctx context.Context) error {
 		for _, name := range []string{"web01", "web02"} {
 			s.opts.Progress("%s is a real sshd on a loopback port, with the logins deploy and admin", name)
 			h, err := testenv.StartSSHD(ctx, testenv.SSHDOptions{Dir: filepath.Join(s.Backing, name), Name: name,
-				Logins: []string{"deploy", "admin"}, Detached: s.opts.Detached})
+				Logins: []string{"deploy", "admin"}, Config: s.opts.SSHDConfig, Detached: s.opts.Detached})
 			if err != nil {
 				return err
 			}
@@ -146,7 +157,7 @@ func (s *Stack) backends(ctx context.Context) error {
 		return nil
 	}
 	s.opts.Progress("orders is a database in a real PostgreSQL 15 of its own")
-	db, err := testenv.StartPostgres(ctx, testenv.PostgresOptions{Dir: filepath.Join(s.Backing, "postgres"), Detached: s.opts.Detached})
+	db, err := testenv.StartPostgres(ctx, testenv.PostgresOptions{Dir: filepath.Join(s.Backing, "postgres"), Conf: s.opts.PostgresConf, Detached: s.opts.Detached})
 	if err != nil {
 		return err
 	}
