@@ -56,9 +56,9 @@ func (s *Server) audit(w http.ResponseWriter, r *http.Request, v *viewer) error 
 		q.Set("before", fmt.Sprint(events[len(events)-1].Seq))
 		d["Older"] = "/audit?" + q.Encode()
 	}
-	if c, err := s.o.Audit.LastCheckpoint(ctx); err == nil {
+	if c, err := s.o.Audit.LastCheckpoint(ctx); err == nil && c.Size > 0 {
 		d["Checkpoint"] = c
-	} else if !errors.Is(err, store.ErrNotFound) {
+	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	s.render(w, r, v, http.StatusOK, "audit", d)

@@ -2,9 +2,7 @@ package web_test
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -13,7 +11,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -222,31 +219,6 @@ func (b *tab) complaints() (out []string) {
 			return out
 		}
 	}
-}
-
-// frames lists the addresses of the tab's frames.
-func frames(b *tab) (out []string) {
-	b.t.Helper()
-	tree, err := chromedp.Run(b.ctx, func(ctx context.Context, t *chromedp.Target) (*page.FrameTree, error) {
-		r, err := cdp.Call(ctx, t, page.GetFrameTree, cdp.Empty{})
-		if err != nil {
-			return nil, err
-		}
-		return r.FrameTree, nil
-	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, f := range tree.ChildFrames {
-		out = append(out, f.Frame.URL)
-	}
-	return out
-}
-
-// insecure is a client without cookies that takes the test's certificate.
-func insecure() *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // removeMax lets a form be sent that the browser would refuse.

@@ -26,5 +26,5 @@ func (s *site) options(o web.Options) web.Options {
 func (s *site) more(t *testing.T, ended, live session.Row) []view {
 	check(t, s.DB.IndexLines(t.Context(), ended.ID, []store.Line{{At: 30 * time.Millisecond, Kind: "o", Text: "$ sudo systemctl restart nginx <b>"}}))
 	return []view{{"access", "alice", "/access"}, {"ask", "alice", "/ask?target=web01&login=deploy"},
-		{"grant", "alice", "/grants/" + live.GrantID}, {"audit", "carol", "/audit"}, {"search", "carol", "/search?q=nginx"}, {"findings", "carol", "/findings"}}
+		{"grant", "alice", "/grants/" + live.GrantID}, {"audit", "carol", "/audit?user=alice"}, {"search", "carol", "/search?q=nginx"}, {"findings", "carol", "/findings"}}
 }

@@ -1,12 +1,18 @@
 package web_test
 
 import (
+	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 
 	"jit-gateway/approval"
 )
@@ -115,4 +121,29 @@ func TestSignedOut(t *testing.T) {
 			t.Errorf("%s is served: %.80s", path, body)
 		}
 	}
+}
+
+// frames lists the addresses of the tab's frames.
+func frames(b *tab) (out []string) {
+	b.t.Helper()
+	tree, err := chromedp.Run(b.ctx, func(ctx context.Context, t *chromedp.Target) (*page.FrameTree, error) {
+		r, err := cdp.Call(ctx, t, page.GetFrameTree, cdp.Empty{})
+		if err != nil {
+			return nil, err
+		}
+		return r.FrameTree, nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, f := range tree.ChildFrames {
+		out = append(out, f.Frame.URL)
+	}
+	return out
+}
+
+// insecure is a client without cookies that takes the test's certificate.
+func insecure() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
