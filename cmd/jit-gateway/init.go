@@ -17,6 +17,7 @@ import (
 
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/command"
 	"jit-gateway/internal/config"
 	"jit-gateway/internal/id"
 	"jit-gateway/internal/identity"
@@ -76,8 +77,8 @@ func (i initCmd) Run(ctx context.Context, cli *local, s *io3) error {
 		return nil
 	}
 	fmt.Fprintf(s.out, "First administrator %s, invite good for 24 h. Start the gateway, then enrol a key and a second factor:\n\n"+
-		"  jit-gateway --config %s serve\n  ssh -p %s %s enroll %s\n",
-		admin, cli.Config, portOf(c.Listen.SSH), c.Name, code)
+		"  jit-gateway --config %s serve\n  %s\n",
+		admin, cli.Config, command.EnrollCommand(public(c), code))
 	return nil
 }
 

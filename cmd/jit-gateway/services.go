@@ -38,8 +38,7 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Public = command.Public{Name: c.Name, Host: c.Public.Host, SSHPort: portNumber(c.Public.SSHPort, c.Listen.SSH),
-		PostgresPort: portNumber(c.Public.PostgresPort, c.Listen.Postgres), HostPattern: c.Public.HostPattern}
+	o.Public = public(c)
 	o.Reload = s.g.reload
 	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }
 	o.Check = s.check
@@ -71,6 +70,14 @@ func (s services) check(ctx context.Context, t inventory.Target, standing bool) 
 	switch t.Kind {
 	case inventory.Postgres:
 		found, err := s.g.postgres.Check(ctx, t, standing)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			out = append(out, command.CheckResult(f))
+		}
+	case inventory.SSH:
+		found, err := s.g.ssh.Check(ctx, t, standing)
 		if err != nil {
 			return nil, err
 		}
@@ -114,6 +121,12 @@ func (s services) evidence(ctx context.Context, pack *evidence.Writer, c approva
 		return err
 	}
 	return pack.Write(ctx, grantID, w)
+}
+
+// public is how people reach the gateway.
+func public(c *config.Config) command.Public {
+	return command.Public{Name: c.Name, Host: c.Public.Host, SSHPort: portNumber(c.Public.SSHPort, c.Listen.SSH),
+		PostgresPort: portNumber(c.Public.PostgresPort, c.Listen.Postgres), HostPattern: c.Public.HostPattern}
 }
 
 // portNumber is the public port, else that of the listener, 0 if it is off.
