@@ -2,6 +2,7 @@ package command
 
 import (
 	"slices"
+	"strings"
 
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/inventory"
@@ -53,7 +54,9 @@ func (k *targetCheckCmd) Run(c *call) error {
 			}
 			c.print("%s  %s: %s  %s", mark, display.Line(t.Name, 64), display.Line(r.What, 0), display.Line(r.Detail, 0))
 			if !r.OK && r.Fix != "" {
-				c.print("      %s", display.Line(r.Fix, 0))
+				for line := range strings.Lines(r.Fix) {
+					c.print("      %s", display.Line(strings.TrimRight(line, "\n"), 0))
+				}
 			}
 		}
 	}

@@ -195,7 +195,7 @@ func (m *mint) make() ([]ssh.Signer, error) {
 	}
 	c := m.adm.Rule().SSH()
 	signer, forget, err := m.sess.MintSSH(m.ctx, m.s.o.Authority, ca.UserCertOptions{
-		SourceAddresses: m.sources(), ForceCommand: c.ForceCommand, Extensions: extensionsFor(c),
+		SourceAddresses: m.s.sources(m.source), ForceCommand: c.ForceCommand, Extensions: extensionsFor(c),
 	})
 	if err != nil {
 		return nil, err
@@ -219,14 +219,15 @@ func extensionsFor(c policy.Channels) []string {
 	return ext
 }
 
-// sources bind the certificate to the gateway.
-func (m *mint) sources() []string {
+// sources bind a certificate to the gateway, which the target sees come from
+// source if nothing is configured.
+func (s *Server) sources(source netip.Addr) []string {
 	var out []string
-	for _, p := range m.s.o.Egress {
+	for _, p := range s.o.Egress {
 		out = append(out, p.String())
 	}
-	if len(out) == 0 && m.source.IsValid() {
-		out = append(out, m.source.Unmap().WithZone("").String())
+	if len(out) == 0 && source.IsValid() {
+		out = append(out, source.Unmap().WithZone("").String())
 	}
 	return out
 }

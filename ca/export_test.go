@@ -1,0 +1,6 @@
+package ca
+
+var (
+	OnCurve    = onCurve
+	NobodysKey = nobodysKey
+)
