@@ -276,7 +276,7 @@ func (s *Service) saveRequest(ctx context.Context, r Request, g *Grant, ev audit
 func (s *Service) requestEvent(t audit.Type, r Request, who audit.Actor, reason string) audit.Event {
 	ev := audit.Event{Type: t, Outcome: audit.Success, Actor: who, User: r.UserID, Request: r.ID, Grant: r.GrantID,
 		Reason: display.Line(reason, maxReason),
-		Detail: map[string]string{"login": r.Login, "rule": r.Rule, "duration": policy.Duration(r.Duration).String()}}
+		Detail: map[string]string{"login": r.Login, "rule": r.Rule, "duration": policy.Duration(r.Duration).String(), "digest": r.Digest()}}
 	if len(r.Targets) == 1 {
 		ev.Target = r.Targets[0]
 	} else {

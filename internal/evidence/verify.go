@@ -282,12 +282,13 @@ func (p *pack) invalidations(g approval.Grant) {
 	}
 }
 
+// millis is how long after the end the check was done.
 func millis(e audit.Event) string {
-	ms, err := strconv.ParseFloat(e.Detail["ms"], 64)
+	ms, err := strconv.ParseFloat(e.Detail["after_end_ms"], 64)
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf(" within %.0f ms", ms)
+	return fmt.Sprintf(", %.0f ms after the end", ms)
 }
 
 // recordings: each sealed event has its file, and each file its event.

@@ -113,6 +113,7 @@ func setUp(ts *testscript.TestScript, t *tale, args []string) error {
 	ts.Setenv("METRICS", fmt.Sprintf("127.0.0.1:%d", s.MetricsPort))
 	ts.Setenv("RECORDINGS", filepath.Join(s.Dir, "gateway", "recordings"))
 	ts.Setenv("STORE", filepath.Join(s.Dir, "gateway", "jit-gateway.db"))
+	ts.Setenv("AUDIT_KEY", filepath.Join(s.Dir, "gateway", "keys", "audit.pub"))
 	users := o.Users
 	if users == nil {
 		users = stack.DefaultUsers
