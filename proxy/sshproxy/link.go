@@ -237,9 +237,19 @@ func (l *link) warn(ctx context.Context) {
 				return
 			}
 			l.tell(w.Text)
+			l.warned(ctx, w)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// warned puts a warning into the log. A log that does not answer ends the
+// session by other means; the warning was given.
+func (l *link) warned(ctx context.Context, w session.Warning) {
+	ev := audit.Event{Type: audit.SessionWarned, Outcome: audit.Success, Actor: audit.Gateway, Detail: map[string]string{"left": w.Left.String()}}
+	if err := l.sess.Audit(ctx, ev); err != nil {
+		l.s.o.Log.Warn("a warning was not logged", "session", l.sess.ID(), "error", err)
 	}
 }
 
