@@ -15,6 +15,7 @@ type Identity struct {
 	User     identity.User
 	Caller   approval.Caller
 	Terminal Terminal // nil when there is nobody to ask
+	Grant    string   // if not empty, nothing but this grant may be used: a certificate for it logged in
 }
 
 // Terminal is the person at the other end: dialogue.Terminal, which documents

@@ -12,7 +12,10 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"jit-gateway/approval"
+	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/command"
 	"jit-gateway/internal/config"
@@ -42,6 +45,9 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	o.Reload = s.g.reload
 	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }
 	o.Check = s.check
+	o.UserCert = func(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
+		return s.userCert(ctx, o.Authority, adm, key)
+	}
 	o.Search = s.g.db.SearchLines
 	o.Acts, o.Findings = s.g.db, s.g.db.Findings
 	if c.Listen.Web != "" {
@@ -88,6 +94,23 @@ func (s services) check(ctx context.Context, t inventory.Target, standing bool) 
 		return nil, fmt.Errorf("targets of kind %q cannot be checked", t.Kind)
 	}
 	return out, nil
+}
+
+// userCert signs a key that the gateway accepts under the admission's grant.
+// It is in the log before anybody has it.
+func (s services) userCert(ctx context.Context, a *ca.Authority, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
+	cert, err := a.GatewayCert(adm, key)
+	if err != nil {
+		return nil, err
+	}
+	u := adm.User()
+	_, err = s.g.db.Append(ctx, audit.Event{Type: audit.CredentialMinted, Outcome: audit.Success, User: u.ID, Grant: adm.Grant().ID, Target: adm.Target().Name,
+		Actor:  audit.Actor{ID: u.ID, Name: u.Name, Source: adm.Source(), Via: "ssh"},
+		Detail: map[string]string{"kind": "gateway_cert", "serial": strconv.FormatUint(cert.Serial, 10), "fingerprint": ssh.FingerprintSHA256(key), "name": cert.ValidPrincipals[0]}})
+	if err != nil {
+		return nil, err
+	}
+	return cert, nil
 }
 
 const linkLifetime = 5 * time.Minute

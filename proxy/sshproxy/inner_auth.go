@@ -8,6 +8,7 @@ import (
 
 	"jit-gateway/approval"
 	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/display"
 	"jit-gateway/internal/inventory"
 )
 
@@ -39,7 +40,7 @@ func (a *innerAuth) configure(c *ssh.ServerConfig) {
 }
 
 func (a *innerAuth) input(conn ssh.ConnMetadata) approval.AdmitInput {
-	return approval.AdmitInput{Caller: a.p.id.Caller, Target: a.target.Name, Login: conn.User()}
+	return approval.AdmitInput{Caller: a.p.id.Caller, Target: a.target.Name, Login: conn.User(), GrantID: a.p.id.Grant}
 }
 
 // quietly admits under a live grant, or fails without a word.
@@ -96,8 +97,13 @@ func (a *innerAuth) verified(_ ssh.ConnMetadata, _ ssh.PublicKey, p *ssh.Permiss
 // interactive passes without prompts under a live grant, and else is the
 // in-band request.
 func (a *innerAuth) interactive(conn ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	if p, err := a.quietly(conn); err == nil {
+	p, err := a.quietly(conn)
+	if err == nil {
 		return p, nil
+	}
+	if a.p.id.Grant != "" && !a.refused { // no conversation: a certificate cannot ask for anything
+		a.refused = true
+		return nil, &ssh.BannerError{Err: err, Message: "Your certificate is for grant " + a.p.id.Grant + " alone, which does not open this: " + display.Line(err.Error(), 300) + "\n"}
 	}
 	if a.refused {
 		return nil, errors.New("refused already") // OpenSSH asks three times

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval"
+	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
@@ -86,11 +88,17 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: buffered, client: string(sc.ClientVersion())}
 	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
 	o.id.User, _ = sc.Permissions.ExtraData[verifiedUser{}].(identity.User)
+	d, _ := sc.Permissions.ExtraData[delegated{}].(ca.Delegation)
+	o.id.Grant = d.Grant
 	o.id.Caller = approval.Caller{UserID: o.id.User.ID, KeyFingerprint: ssh.FingerprintSHA256(o.key), Source: source, Via: "ssh"}
+	detail := map[string]string{"fingerprint": o.id.Caller.KeyFingerprint, "client": display.Line(o.client, 100)}
+	if d.Grant != "" { // the registered key that the certificate stands for
+		detail["certificate"] = strconv.FormatUint(d.Serial, 10)
+		o.id.Caller.KeyFingerprint = d.KeyFingerprint
+	}
 	s.o.Metrics.login("ok")
 	if o.id.User.ID != "" {
-		if s.audit(ctx, audit.Event{Type: audit.LoginPassed, Outcome: audit.Success, Actor: o.actor(), User: o.id.User.ID,
-			Detail: map[string]string{"fingerprint": o.id.Caller.KeyFingerprint, "client": display.Line(o.client, 100)}}) != nil {
+		if s.audit(ctx, audit.Event{Type: audit.LoginPassed, Outcome: audit.Success, Actor: o.actor(), User: o.id.User.ID, Grant: d.Grant, Detail: detail}) != nil {
 			return // G5: no log, no session
 		}
 	}
@@ -159,6 +167,9 @@ func (o *outer) recheck(ctx context.Context) error {
 		return errors.New("this key is not registered any more")
 	case !u.Usable(o.s.o.Now()):
 		return errors.New("your account is disabled")
+	}
+	if err := o.s.delegationLive(ctx, o.id.Caller, o.id.Grant); err != nil {
+		return err
 	}
 	o.mu.Lock()
 	o.id.User = u
@@ -233,6 +244,10 @@ func (o *outer) direct(nc ssh.NewChannel) {
 
 // tunnel hands a channel to the handler of a database.
 func (o *outer) tunnel(ctx context.Context, nc ssh.NewChannel, t inventory.Target) {
+	if o.id.Grant != "" {
+		o.refuse(nc, "a certificate for a grant opens SSH hosts alone")
+		return
+	}
 	var h proxy.Handler
 	if o.s.o.Tunnel != nil {
 		h = o.s.o.Tunnel(t.Kind)

@@ -22,6 +22,7 @@ type (
 	offeredKey   struct{}
 	verifiedUser struct{}
 	admitted     struct{}
+	delegated    struct{}
 )
 
 // outerAuth is step 2: whose key is it?
@@ -34,6 +35,7 @@ type outerAuth struct {
 
 	mu      sync.Mutex
 	unknown []string // fingerprints that nobody registered
+	cert    string   // why a certificate was refused
 	name    string
 	told    bool
 }
@@ -50,11 +52,11 @@ func (a *outerAuth) configure(c *ssh.ServerConfig) {
 
 // offered says whether a key could log in, before its signature.
 func (a *outerAuth) offered(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	if _, isCert := key.(*ssh.Certificate); isCert {
-		return nil, errors.New("certificates are not accepted here")
-	}
 	if a.fromTarget != "" {
 		return nil, errors.New("logins from targets are refused")
+	}
+	if cert, isCert := key.(*ssh.Certificate); isCert {
+		return a.offeredCert(conn, cert)
 	}
 	fp := ssh.FingerprintSHA256(key)
 	_, _, err := a.s.o.Users.UserByKey(a.ctx, fp)
@@ -98,6 +100,9 @@ func (a *outerAuth) mayEnrol(name string) bool {
 
 // verified decides after the signature.
 func (a *outerAuth) verified(conn ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	if cert, isCert := key.(*ssh.Certificate); isCert {
+		return a.verifiedCert(conn, cert)
+	}
 	p := &ssh.Permissions{ExtraData: map[any]any{offeredKey{}: key}}
 	u, _, err := a.s.o.Users.UserByKey(a.ctx, ssh.FingerprintSHA256(key))
 	switch {
@@ -136,10 +141,17 @@ func (a *outerAuth) explain(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) 
 		a.s.audit(a.ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: a.source, Via: "ssh"}, Target: a.fromTarget, Reason: "logins from targets are refused"})
 		return nil, &ssh.BannerError{Err: errors.New("from a target"), Message: a.s.o.Name + " accepts no logins from its own targets. Connect from where you sit.\n"}
 	}
+	var cert string
+	if a.cert != "" {
+		cert = a.s.o.Name + " does not accept your certificate: " + a.cert + ".\n"
+	}
+	if len(a.unknown) == 0 && cert != "" {
+		return nil, &ssh.BannerError{Err: errors.New("certificate refused"), Message: cert}
+	}
 	if len(a.unknown) == 0 {
 		return nil, &ssh.BannerError{Err: errors.New("no key"), Message: a.s.o.Name + " knows people by their SSH keys, and you offered none.\n"}
 	}
-	text := a.s.o.Name + " does not know your key:\n  " + strings.Join(a.unknown, "\n  ") + "\n" + a.s.o.Register + "\n"
+	text := cert + a.s.o.Name + " does not know your key:\n  " + strings.Join(a.unknown, "\n  ") + "\n" + a.s.o.Register + "\n"
 	return nil, &ssh.BannerError{Err: errors.New("unknown key"), Message: text}
 }
 
@@ -147,10 +159,14 @@ func (a *outerAuth) explain(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) 
 func (a *outerAuth) failed(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.unknown) == 0 {
+	if len(a.unknown) == 0 && a.cert == "" {
 		return // a port scan, or a client that went away
 	}
-	a.s.audit(a.ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: a.source, Via: "ssh"}, Reason: "unknown key",
+	why := "unknown key"
+	if a.cert != "" {
+		why = "certificate refused: " + a.cert
+	}
+	a.s.audit(a.ctx, audit.Event{Type: audit.LoginFailed, Outcome: audit.Denied, Actor: audit.Actor{Source: a.source, Via: "ssh"}, Reason: why,
 		Detail: map[string]string{"name": display.Line(a.name, 64), "keys": strings.Join(a.unknown, ", ")}})
 	a.s.o.Log.Info("login failed", "source", a.source, "error", display.Line(err.Error(), 300))
 }

@@ -86,6 +86,12 @@ func (o *outer) command(nc ssh.NewChannel) {
 	}
 	id := o.identity()
 	inv.Caller, inv.User = id.Caller, id.User
+	if id.Grant != "" && !(len(inv.Args) > 0 && slices.Contains(certCommands, inv.Args[0])) {
+		o.refuseCommand(inv.Err, id.Grant)
+		exitStatus(ch, 2)
+		ch.CloseWrite()
+		return
+	}
 	status := o.s.o.Commands(ctx, inv)
 	exitStatus(ch, status)
 	ch.CloseWrite()
