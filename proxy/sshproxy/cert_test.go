@@ -18,7 +18,10 @@ import (
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/testenv"
+	"jit-gateway/proxy"
 )
 
 // robot is a client that has a key of its own and a certificate for it.
@@ -54,7 +57,14 @@ func (g *gateway) admission(target string) approval.Admission {
 }
 
 func TestCertificateForAGrant(t *testing.T) {
-	g := newGateway(t, gatewayOptions{hosts: []string{"web01", "web02"}})
+	tunnels := tunnelHandler{got: make(chan proxy.Identity, 2)}
+	g := newGateway(t, gatewayOptions{hosts: []string{"web01", "web02"},
+		targets: func(g *gateway, ts []inventory.Target) []inventory.Target {
+			return append(ts, inventory.Target{Name: "orders", Kind: inventory.Postgres, Postgres: &inventory.PostgresTarget{
+				Address: "127.0.0.1:1", Database: "orders", Roles: []string{"ro"}, Identity: "static", Static: map[string]string{"ro": "env:X"}, TLS: "disable"}})
+		},
+		options: func(o *Options) { o.Tunnel = func(inventory.Kind) proxy.Handler { return tunnels } },
+	})
 	ran := make(chan []string, 10)
 	g.serveCommands(func(_ context.Context, inv dialogue.Invocation) int {
 		ran <- inv.Args
@@ -65,7 +75,8 @@ func TestCertificateForAGrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, two := g.grant("alice", "web01", "deploy", time.Hour), g.grant("alice", "web02", "deploy", time.Hour)
+	one := g.grant("alice", "web01", "deploy", time.Hour)
+	g.grant("alice", "web02", "deploy", time.Hour)
 	cert, err := g.auth.GatewayCert(g.admission("web01"), key.PublicKey())
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +103,9 @@ func TestCertificateForAGrant(t *testing.T) {
 	}
 	if n := len(g.events(audit.RequestFiled)); n != filed {
 		t.Error("a certificate asked for a grant")
+	}
+	if _, errs, st := robot("-W", "orders:5432", "jit-gateway"); st == 0 || !strings.Contains(errs, "SSH hosts alone") || len(tunnels.got) != 0 {
+		t.Errorf("a database: %q %d", errs, st)
 	}
 	// Nor does it open the host by itself, although the host trusts that CA.
 	direct := []string{"-o", "ProxyJump=none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-p", fmt.Sprint(g.hosts["web01"].Port)}
@@ -134,7 +148,31 @@ func TestCertificateForAGrant(t *testing.T) {
 	if _, errs, st := robot("web02", "true"); st != 0 {
 		t.Errorf("%q %d", errs, st)
 	}
-	// So is the end of the key that it stands for.
+	// So is a disabled user.
+	alive := func(state identity.State, typ audit.Type) {
+		u, err := g.db.User(t.Context(), g.users["alice"].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.State = state
+		if err := g.db.UpdateUser(t.Context(), u, audit.Event{Type: typ, Outcome: audit.Success, Actor: audit.Gateway, User: u.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alive(identity.Disabled, audit.UserDisabled)
+	if _, errs, st := robot("jit-gateway", "whoami"); st != 255 || !strings.Contains(errs, "disabled") {
+		t.Errorf("disabled: %q %d", errs, st)
+	}
+	alive(identity.Active, audit.UserEnabled)
+	three := g.grant("alice", "web02", "deploy", time.Hour) // disabling has ended the others
+	if cert2, err = g.auth.GatewayCert(g.admission("web02"), key.PublicKey()); err != nil {
+		t.Fatal(err)
+	}
+	robot = g.robot(cert2)
+	if _, errs, st := robot("web02", "true"); st != 0 {
+		t.Errorf("%q %d", errs, st)
+	}
+	// And the end of the key that it stands for.
 	alice := ssh.FingerprintSHA256(g.keys["alice"].PublicKey())
 	if err := g.db.RemoveKey(t.Context(), g.users["alice"].ID, alice, audit.Event{Type: audit.KeyRemoved, Outcome: audit.Success, User: g.users["alice"].ID, Detail: map[string]string{"fingerprint": alice}}); err != nil {
 		t.Fatal(err)
@@ -142,7 +180,7 @@ func TestCertificateForAGrant(t *testing.T) {
 	if _, _, st := robot("web02", "true"); st != 255 {
 		t.Error("a certificate outlives the key that it stands for")
 	}
-	if g, err := g.db.Grant(t.Context(), two.ID); err != nil || !g.Live(time.Now()) {
+	if g, err := g.db.Grant(t.Context(), three.ID); err != nil || !g.Live(time.Now()) {
 		t.Errorf("%v %v", g.State, err)
 	}
 }
