@@ -103,6 +103,9 @@ func (m *Manager) recoverSession(ctx context.Context, r Row) (killed, alive int,
 	} else {
 		ev.Detail["recorded_ms"] = ms(seal.Duration)
 		ev.Detail["recording_hash"] = seal.Hash
+		if err := m.append(SealEvent(r, seal)); err != nil {
+			return killed, alive, err // again with the next recovery: sealing is idempotent
+		}
 	}
 	err = m.o.Store.EndSession(ctx, r, ev)
 	if errors.Is(err, store.ErrConflict) { // another gateway was faster

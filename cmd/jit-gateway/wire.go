@@ -27,6 +27,7 @@ import (
 	"jit-gateway/internal/id"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/seal"
+	"jit-gateway/internal/search"
 	"jit-gateway/internal/sink"
 	"jit-gateway/internal/store/sqlite"
 	"jit-gateway/internal/web"
@@ -149,6 +150,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
+	g.job("search index", (&search.Indexer{Store: g.db, Recordings: recordings, Logger: log}).Run)
 	tokens := ca.NewTokens(authority, g.db, now)
 	talk, err := dialogue.New(dialogue.Options{Approvals: approvals, MFA: factors, Users: g.db, Feed: g.db, Now: now,
 		Wait: c.Limits.Wait, Gateway: c.Name})

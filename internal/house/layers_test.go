@@ -42,6 +42,7 @@ var layers = map[string]int{
 	"internal/notify":         7,
 	"internal/sink":           7,
 	"internal/evidence":       7,
+	"internal/search":         7,
 	"internal/store/sqlite":   7,
 	"internal/store/postgres": 7,
 

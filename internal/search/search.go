@@ -1,0 +1,121 @@
+// Package search fills the full-text index with what sealed recordings show:
+// rendered terminal lines, commands, SQL and paths, each with its moment.
+//
+// It is a cursor on the audit log: a recording is indexed when its seal is
+// logged, and again never. A rule decides how much (recording.index: off,
+// metadata, full); of an encrypted recording nothing is indexed, since the
+// index is in clear. The index can be deleted: it is a convenience, the
+// recordings are the record.
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/store"
+	"jit-gateway/recording"
+)
+
+// Store keeps the index and the cursor.
+type Store interface {
+	audit.Source
+	Cursor(ctx context.Context, name string) (int64, error)
+	SaveCursor(ctx context.Context, name string, seq int64) error
+	IndexLines(ctx context.Context, session string, lines []store.Line) error
+	DropIndex(ctx context.Context, session string) error
+}
+
+// Indexer follows the log.
+type Indexer struct {
+	Store      Store
+	Recordings *recording.Dir
+	Logger     *slog.Logger
+}
+
+const (
+	cursorName = "search"
+	batch      = 500
+	maxLines   = 1_000_000 // of one recording: what lies behind is found by replaying
+)
+
+// Run indexes until ctx is done. A recording that cannot be read is logged and
+// passed over: it blocks nothing else.
+func (x *Indexer) Run(ctx context.Context) error {
+	after, err := x.Store.Cursor(ctx, cursorName)
+	if err != nil {
+		return err
+	}
+	for ev, err := range audit.Tail(ctx, x.Store, after) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("follow the audit log for the search index: %w", err)
+		}
+		switch ev.Type {
+		case audit.RecordingSealed:
+			if err := x.index(ctx, ev.Session); err != nil && ctx.Err() == nil {
+				x.Logger.Warn("a recording is not in the search index", "session", ev.Session, "error", err)
+			}
+		case audit.RecordingDeleted:
+			if err := x.Store.DropIndex(ctx, ev.Session); err != nil && ctx.Err() == nil {
+				return err
+			}
+		default:
+			continue // the cursor moves with what matters here
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := x.Store.SaveCursor(ctx, cursorName, ev.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *Indexer) index(ctx context.Context, session string) error {
+	r, err := x.Recordings.Open(session)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted meanwhile
+	} else if err != nil {
+		return err
+	}
+	defer r.Close()
+	level := r.Header().Index
+	if r.Header().Encrypted() || level == recording.IndexOff {
+		return nil
+	}
+	if err := x.Store.DropIndex(ctx, session); err != nil { // after a crash in the middle of it
+		return err
+	}
+	var lines []store.Line
+	n := 0
+	for l, err := range r.Lines() {
+		if err != nil {
+			x.Logger.Warn("a damaged recording is indexed as far as it goes", "session", session, "error", err)
+			break
+		}
+		if level == recording.IndexMetadata && (l.Kind == recording.KindOutput || l.Kind == recording.KindInput) {
+			continue
+		}
+		if n++; n > maxLines {
+			break
+		}
+		lines = append(lines, store.Line{At: l.T, Kind: string(l.Kind), Text: l.Text})
+		if len(lines) == batch {
+			if err := x.Store.IndexLines(ctx, session, lines); err != nil {
+				return err
+			}
+			lines = lines[:0]
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return x.Store.IndexLines(ctx, session, lines)
+}
