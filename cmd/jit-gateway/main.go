@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,7 +134,9 @@ func remoteArgs(parser *kong.Kong, args []string) (rest []string, path string, r
 // callGateway runs a command in the gateway that the configuration belongs to.
 func callGateway(ctx context.Context, path string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c, err := config.Load(path)
-	if err != nil {
+	if err != nil && args[0] == "help" { // before there is a gateway, its own commands are all there is
+		return run(ctx, []string{"--help"}, stdin, stdout, stderr)
+	} else if err != nil {
 		fmt.Fprintln(stderr, "jit-gateway:", err)
 		return 1
 	}
@@ -184,6 +187,9 @@ func (c configCheckCmd) Run(cli *local, s *io3) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s: good: %d targets, %d rules\n", path, len(conf.Targets), len(conf.Rules))
-	return err
+	fmt.Fprintf(s.out, "%s: good: %d targets, %d rules; it listens on\n", path, len(conf.Targets), len(conf.Rules))
+	for _, l := range [][2]string{{"ssh", conf.Listen.SSH}, {"postgres", conf.Listen.Postgres}, {"web", conf.Listen.Web}, {"metrics", conf.Listen.Metrics}} {
+		fmt.Fprintf(s.out, "  %-9s %s\n", l[0], cmp.Or(l[1], "off"))
+	}
+	return nil
 }

@@ -1,8 +1,11 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 	"time"
 
 	"jit-gateway/internal/audit"
@@ -35,7 +38,7 @@ func (c *call) openRecording(id string) (*recording.Reader, session.Row, error) 
 	}
 	rd, err := c.r.o.Recordings.Open(id)
 	if err != nil {
-		if isNotFound(err) {
+		if isNotFound(err) || errors.Is(err, fs.ErrNotExist) {
 			return nil, row, none
 		}
 		return nil, row, fmt.Errorf("open the recording of %s: %w", id, err)
@@ -72,6 +75,7 @@ func (l *recordingListCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(infos, func(a, b recording.Info) int { return a.Header.Start.Compare(b.Header.Start) })
 	var out []recordingJSON
 	for i := len(infos) - 1; i >= 0 && len(out) < max(l.Limit, 1); i-- {
 		in := infos[i]

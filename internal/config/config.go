@@ -43,7 +43,8 @@ type Config struct {
 	Rules     []policy.Rule      `yaml:"rules"`
 }
 
-// Listen holds listening addresses, host:port; an empty one is off.
+// Listen holds listening addresses, host:port; one that is empty or left out
+// is off, but for SSH.
 type Listen struct {
 	SSH      string `yaml:"ssh"`
 	Postgres string `yaml:"postgres"`
@@ -114,7 +115,7 @@ type Sink struct {
 func Default() Config {
 	return Config{
 		Name:    "jit-gateway",
-		Listen:  Listen{SSH: ":2222", Postgres: ":6432", Web: ":8443", Metrics: "127.0.0.1:9464"},
+		Listen:  Listen{SSH: ":2222"}, // the rest listens only where the file says so
 		Roles:   Roles{Admins: []string{"admins"}, Auditors: []string{"auditors"}},
 		SealKey: "",
 		Limits: Limits{Connections: 4096, ConnectionsPerSource: 256, PreAuth: 30 * time.Second, Wait: 15 * time.Minute,

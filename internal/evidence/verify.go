@@ -50,7 +50,7 @@ func (r Result) String() string {
 		if !f.OK {
 			mark = "FAILED"
 		}
-		fmt.Fprintf(&b, "%s  %s\n", mark, display.Line(f.What, 400))
+		fmt.Fprintf(&b, "%s  %s\n", mark, display.Line(f.What, 1000))
 	}
 	if r.OK() {
 		b.WriteString("\nThe pack is what the log says. It does not prove:\n")
@@ -82,6 +82,9 @@ type pack struct {
 // The error is for packs that cannot be read at all; everything else is in
 // the Result.
 func Verify(r io.ReaderAt, size int64, vkey string) (Result, error) {
+	if _, err := audit.NewVerifier(vkey); err != nil {
+		return Result{}, err
+	}
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return Result{}, fmt.Errorf("read the pack: %w", err)
@@ -308,8 +311,8 @@ func (p *pack) recordings() {
 	}
 	for name := range p.files {
 		id, ok := strings.CutPrefix(name, recordingDir)
-		id = strings.TrimSuffix(id, ".jitrec")
-		if ok && !slices.ContainsFunc(sealed, func(e audit.Event) bool { return e.Session == id }) {
+		id, isRecording := strings.CutSuffix(id, ".jitrec")
+		if ok && isRecording && !slices.ContainsFunc(sealed, func(e audit.Event) bool { return e.Session == id }) {
 			p.check(false, "recording %s is in the pack, and the log has no seal of it", id)
 		}
 	}
@@ -327,7 +330,7 @@ func (p *pack) recording(name string, e audit.Event) error {
 	}
 	report := r.Verify()
 	if !report.OK {
-		return errors.New(report.String())
+		return errors.New(strings.Join(strings.Fields(report.String()), " "))
 	}
 	seal, ok := r.Sealed()
 	if !ok || seal.Hash != e.Detail["hash"] {
