@@ -33,7 +33,11 @@ func (a *outerAuth) judge(conn ssh.ConnMetadata, cert *ssh.Certificate) (identit
 	if err != nil || u.Name != conn.User() {
 		return identity.User{}, d, errors.New("the key that it stands for is not registered any more")
 	}
-	return u, d, nil
+	if !u.Usable(a.s.o.Now()) {
+		return u, d, nil // told in words, once the signature has shown who asks
+	}
+	caller := approval.Caller{UserID: u.ID, KeyFingerprint: d.KeyFingerprint, Source: a.source, Via: "ssh"}
+	return u, d, a.s.delegationLive(a.ctx, caller, d.Grant)
 }
 
 // offeredCert says whether a certificate could log in, before its signature.
@@ -57,10 +61,6 @@ func (a *outerAuth) verifiedCert(conn ssh.ConnMetadata, cert *ssh.Certificate) (
 	}
 	if !u.Usable(a.s.o.Now()) {
 		return nil, a.deny(u, conn, "Your account is disabled.")
-	}
-	caller := approval.Caller{UserID: u.ID, KeyFingerprint: d.KeyFingerprint, Source: a.source, Via: "ssh"}
-	if err := a.s.delegationLive(a.ctx, caller, d.Grant); err != nil {
-		return nil, a.deny(u, conn, "Your certificate is no good: "+err.Error()+".")
 	}
 	return &ssh.Permissions{ExtraData: map[any]any{offeredKey{}: cert.Key, verifiedUser{}: u, delegated{}: d}}, nil
 }
