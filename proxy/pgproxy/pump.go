@@ -32,6 +32,8 @@ type pump struct {
 	// a message of its own between two of the server's takes it.
 	wmu    sync.Mutex
 	closed bool // under wmu: nothing more is forwarded
+
+	out syscall.RawConn // of dst, if it is a socket
 }
 
 const (
@@ -54,6 +56,11 @@ func (p *pump) run() error {
 }
 
 func (p *pump) pump() error {
+	if sc, ok := p.dst.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			p.out = raw
+		}
+	}
 	if sc, ok := p.src.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			return p.socket(raw)
@@ -68,7 +75,7 @@ func (p *pump) socket(raw syscall.RawConn) error {
 		buf := chunks.Get().(*[]byte)
 		defer chunks.Put(buf)
 		for {
-			n, err := syscall.Read(int(fd), (*buf)[headerSize:])
+			n, err := readNow(fd, (*buf)[headerSize:])
 			switch {
 			case err == syscall.EINTR:
 				continue
@@ -166,8 +173,11 @@ func (p *pump) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	_, err := p.dst.Write(b)
-	return err
+	if p.out == nil {
+		_, err := p.dst.Write(b)
+		return err
+	}
+	return writeSocket(p.out, b)
 }
 
 // nudge finds an end of stream that came in the same instant as the last
