@@ -41,12 +41,23 @@ func (s *Stack) Approve(ctx context.Context, approver string, requests ...string
 		}
 		args = append(args, "--digest", digest)
 	}
-	code, err := s.Code(approver)
-	if err != nil {
-		return err
-	}
-	_, err = s.Run(ctx, approver, code+"\n", args...)
+	_, err := s.withCode(ctx, approver, args...)
 	return err
+}
+
+// withCode runs a command that wants a code. People type codes by hand beside
+// us, and each is good once: then the next one is taken.
+func (s *Stack) withCode(ctx context.Context, user string, args ...string) (out string, err error) {
+	for range 4 {
+		code, err := s.Code(user)
+		if err != nil {
+			return "", err
+		}
+		if out, err = s.Run(ctx, user, code+"\n", args...); err == nil || !strings.Contains(err.Error(), "used already") {
+			return out, err
+		}
+	}
+	return "", fmt.Errorf("%s has no code left that was not used already; try again in a minute", user)
 }
 
 // Digest is the SHA-256 of a request as the approver sees it.
@@ -73,11 +84,7 @@ func (s *Stack) Digest(ctx context.Context, approver, request string) (string, e
 
 // Activate opens the window of an approved request and returns the grant's id.
 func (s *Stack) Activate(ctx context.Context, user, request string) (string, error) {
-	code, err := s.Code(user)
-	if err != nil {
-		return "", err
-	}
-	out, err := s.Run(ctx, user, code+"\n", "jit-gateway", "activate", request, "--json")
+	out, err := s.withCode(ctx, user, "jit-gateway", "activate", request, "--json")
 	if err != nil {
 		return "", err
 	}
