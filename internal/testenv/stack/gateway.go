@@ -76,6 +76,7 @@ listen:
   web: "127.0.0.1:%d"
   metrics: "127.0.0.1:%d"
 public:
+  host: 127.0.0.1
   ssh_port: %d
   postgres_port: %d
   url: https://localhost:%d
