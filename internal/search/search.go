@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/store"
@@ -39,7 +40,12 @@ type Indexer struct {
 const (
 	cursorName = "search"
 	batch      = 500
-	maxLines   = 1_000_000 // of one recording: what lies behind is found by replaying
+	// Of one recording; what lies behind is found by replaying it. A transfer
+	// through a pipe can be gigabytes of bytes that nobody will ever search.
+	maxLines = 50_000
+	maxText  = 4 << 20
+	// pause after each batch: sessions come first, the index can wait.
+	pause = 10 * time.Millisecond
 )
 
 // Run indexes until ctx is done. A recording that cannot be read is logged and
@@ -94,7 +100,7 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 		return err
 	}
 	var lines []store.Line
-	n := 0
+	n, size := 0, 0
 	for l, err := range r.Lines() {
 		if err != nil {
 			x.Logger.Warn("a damaged recording is indexed as far as it goes", "session", session, "error", err)
@@ -103,7 +109,8 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 		if level == recording.IndexMetadata && (l.Kind == recording.KindOutput || l.Kind == recording.KindInput) {
 			continue
 		}
-		if n++; n > maxLines {
+		if n, size = n+1, size+len(l.Text); n > maxLines || size > maxText {
+			x.Logger.Info("a recording is indexed up to the limit", "session", session, "lines", n-1)
 			break
 		}
 		lines = append(lines, store.Line{At: l.T, Kind: string(l.Kind), Text: l.Text})
@@ -112,6 +119,11 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 				return err
 			}
 			lines = lines[:0]
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(pause):
+			}
 		}
 	}
 	if len(lines) == 0 {
