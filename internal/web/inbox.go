@@ -144,6 +144,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, v *viewer) error
 	if err != nil {
 		return err
 	}
+	if _, err := s.viewer(r); err != nil { // again, now that nothing can slip past the cursor
+		return err
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
 	flusher.Flush()

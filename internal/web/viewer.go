@@ -61,7 +61,10 @@ func (s *Server) withViewer(h func(http.ResponseWriter, *http.Request, *viewer) 
 			s.notSignedIn(w, r, err)
 			return
 		}
-		if err := h(w, r, v); err != nil {
+		switch err := h(w, r, v); {
+		case errors.Is(err, errNotSignedIn):
+			s.notSignedIn(w, r, err)
+		case err != nil:
 			s.fail(w, r, v, err)
 		}
 	}

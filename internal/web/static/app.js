@@ -12,11 +12,14 @@ if (document.body.hasAttribute("data-live") && "EventSource" in window) {
     clearTimeout(timer);
     timer = setTimeout(refresh, 150);
   });
-  source.addEventListener("out", () => {
+  const out = () => {
     source.close();
     changed.firstElementChild.textContent = "You are signed out here. Sign in again";
     changed.hidden = false;
-  });
+  };
+  source.addEventListener("out", out);
+  // A stream that is refused is closed for good; a broken one reconnects.
+  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && out());
   addEventListener("pagehide", () => source.close());
 }
 
