@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,9 +132,9 @@ func TestServeContainsPanics(t *testing.T) {
 	m := NewMetrics(prometheus.NewRegistry())
 	var logged bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&logged, nil))
-	n := 0
+	var n atomic.Int32
 	addr, stop := serve(t, ServeOptions{Name: "x", Metrics: m, Log: log, Handle: func(_ context.Context, c net.Conn) {
-		if n++; n == 1 {
+		if n.Add(1) == 1 {
 			panic("out of cheese")
 		}
 		c.Write([]byte("well"))
