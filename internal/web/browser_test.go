@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -131,10 +132,19 @@ func (b *tab) load(step chromedp.Action[chromedp.Void]) int {
 	return int(r.Status)
 }
 
-// fill types into a field.
+// fill types into a field. chromedp's SendKeys is not for it: it reads the
+// node's attributes before it takes the node's lock (query.go, SendKeys), while
+// the tab's event goroutine may write them, as after Clear: a data race.
 func (b *tab) fill(css, text string) {
 	b.t.Helper()
-	b.do(chromedp.Clear(chromedp.CSS(css)), chromedp.SendKeys(chromedp.CSS(css), text))
+	b.do(chromedp.WaitVisible(chromedp.CSS(css)))
+	if !eval[bool](b, fmt.Sprintf(`(e => { e.focus(); e.value = ""; return document.activeElement === e })(document.querySelector(%q))`, css)) {
+		b.t.Fatalf("%s does not take the focus\nthe page: %s", css, b.dump())
+	}
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: text})
+		return err
+	}))
 }
 
 func eval[T any](b *tab, js string) T {
