@@ -22,6 +22,9 @@ func (f *Filter) Append(dst, p []byte) []byte {
 	return dst
 }
 
+// Pending reports whether a character or sequence is incomplete.
+func (f *Filter) Pending() bool { return f.p.state != ground || f.p.n > 0 }
+
 func (f *Filter) text(p []byte) { f.out = append(f.out, p...) }
 
 func (f *Filter) print(r rune) {
