@@ -16,6 +16,8 @@ type body struct {
 	begun   bool
 	chunk   uint32
 	piece   uint32
+	reuse   bool   // the events of a block are done with when the next is opened
+	buf     []byte // with reuse: room for them
 }
 
 func (b *body) damage(off int64, err error) *Damage {
@@ -70,10 +72,17 @@ func (b *body) open(h head, block []byte) ([]byte, prelude, error) {
 	}
 	if h.flags&flagZstd != 0 {
 		var err error
-		if data, err = decoders().DecodeAll(data, make([]byte, 0, p.raw)); err != nil {
+		dst := b.buf[:0]
+		if !b.reuse || cap(dst) < int(p.raw) {
+			dst = make([]byte, 0, p.raw)
+		}
+		if data, err = decoders().DecodeAll(data, dst); err != nil {
 			return nil, p, fmt.Errorf("decompress a chunk: %w", err)
 		}
-	} else if h.flags&flagSealed == 0 {
+		if b.reuse {
+			b.buf = data
+		}
+	} else if h.flags&flagSealed == 0 && !b.reuse {
 		data = bytes.Clone(data) // events belong to the receiver, the block is read over
 	}
 	if len(data) != int(p.raw) {

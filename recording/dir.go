@@ -185,7 +185,7 @@ func (d *Dir) forget(w *Writer) {
 }
 
 // Open opens a recording for reading: a sealed one, one that crashed, or a
-// live one as far as its chunks are written.
+// live one as far as its commits go, the tail included.
 func (d *Dir) Open(session string) (*Reader, error) {
 	if err := checkName(session); err != nil {
 		return nil, err
@@ -194,17 +194,11 @@ func (d *Dir) Open(session string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the recording of session %s: %w", session, plain(err))
 	}
-	size, err := f.Size()
+	r, err := d.open(f, session)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open the recording of session %s: %w", session, plain(err))
 	}
-	r, err := NewReader(f, size)
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("open the recording of session %s: %w", session, err)
-	}
-	r.closer = f
 	return r, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"sort"
 	"strings"
 	"time"
@@ -28,26 +27,6 @@ type Reader struct {
 	damage   []Damage     // found while opening
 }
 
-// OpenFile opens a recording by its path.
-func OpenFile(path string) (*Reader, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open the recording: %w", err)
-	}
-	st, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("open the recording: %w", err)
-	}
-	r, err := NewReader(f, st.Size())
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("open the recording %q: %w", path, err)
-	}
-	r.closer = f
-	return r, nil
-}
-
 // NewReader reads a recording of that size from r. The footer gives random
 // access at once; without one the file is scanned.
 func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
@@ -63,12 +42,17 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	rd.segments, rd.seal, rd.sealed, rd.wraps, rd.damage = l.segments, l.seal, l.sealed, l.wraps, l.damage
+	rd.take(l)
+	return rd, nil
+}
+
+// take makes a scanned layout the reader's.
+func (r *Reader) take(l *layout) {
+	r.segments, r.seal, r.sealed, r.wraps, r.damage = l.segments, l.seal, l.sealed, l.wraps, l.damage
 	if l.open != nil {
 		l.open.length = l.end - l.open.offset
-		rd.segments, rd.open = append(rd.segments, *l.open), true
+		r.segments, r.open = append(r.segments, *l.open), true
 	}
-	return rd, nil
 }
 
 func (r *Reader) fromFooter() error {

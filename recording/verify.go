@@ -115,7 +115,7 @@ func (r *Reader) verifySegment(rep *Report, i int, s segment, root [32]byte, off
 	}
 	h := sha256.New()
 	h.Write(root[:])
-	b := body{r: r, segment: i, at: s.from}
+	b := body{r: r, segment: i, at: s.from, reuse: true}
 	var events, raw uint64
 	var chunks uint32
 	last := s.from
