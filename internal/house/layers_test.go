@@ -23,6 +23,7 @@ var layers = map[string]int{
 	"internal/inventory": 1,
 	"approval/mfa":       1,
 
+	"internal/source": 2,
 	"approval/policy": 2,
 	"approval/risk":   2,
 	"recording":       2,
@@ -33,6 +34,8 @@ var layers = map[string]int{
 
 	"proxy":             6,
 	"internal/dialogue": 6,
+
+	"internal/store/sqlstore": 6, // what both stores share: decision 0070
 
 	"proxy/sshproxy":          7,
 	"proxy/pgproxy":           7,

@@ -12,9 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+	"github.com/mattn/go-sqlite3" // also the driver "sqlite3"
 
-	"jit-gateway/internal/audit"
+	"jit-gateway/internal/store"
+	"jit-gateway/internal/store/sqlstore"
 )
 
 // Options of Open.
@@ -23,18 +24,20 @@ type Options struct {
 	Readers int              // connections that read at once; 8 if zero
 }
 
-// DB is the store. It is safe for concurrent use. Close it before exit.
+// DB is the store: what sqlstore does, in a file.
 type DB struct {
+	*sqlstore.DB
 	path   string
-	now    func() time.Time
 	lock   *os.File
-	writer *writer
+	write  *sql.DB   // of one connection,
+	conn   *sql.Conn // which the writer holds
 	read   *sql.DB
 	lines  *lineIndex
-	feed   feed
-	clock  highWater
 	closed atomic.Bool
 }
+
+// dialect is what SQLite does in its own way.
+var dialect = sqlstore.Dialect{Begin: []string{"BEGIN IMMEDIATE"}, Translate: translate}
 
 // Open opens the store in the file at path, which it creates with mode 0600,
 // and brings its tables up to date. A store has one gateway: a second Open
@@ -44,10 +47,7 @@ func Open(ctx context.Context, path string, o Options) (_ *DB, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	db := &DB{path: path, now: o.Now}
-	if db.now == nil {
-		db.now = time.Now
-	}
+	db := &DB{path: path}
 	if o.Readers <= 0 {
 		o.Readers = 8
 	}
@@ -62,26 +62,30 @@ func Open(ctx context.Context, path string, o Options) (_ *DB, err error) {
 	if err := touchPrivate(path); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	w, err := connect(ctx, path, "FULL", 1, false)
-	if err != nil {
+	if db.write, err = connect(ctx, path, "FULL", 1, false); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	// Pages that are written again and again are copied from the log to the
 	// file less often: every 16 MiB of log.
-	if _, err := w.ExecContext(ctx, "PRAGMA wal_autocheckpoint = 4096"); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), w.Close())
+	if _, err := db.write.ExecContext(ctx, "PRAGMA wal_autocheckpoint = 4096"); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	if err := migrate(ctx, w, "main"); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), w.Close())
-	}
-	if db.writer, err = newWriter(ctx, w, db); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), w.Close())
+	if err := migrate(ctx, db.write, "main"); err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
 	if db.read, err = connect(ctx, path, "FULL", o.Readers, true); err != nil {
 		return nil, fmt.Errorf("open store %s for reading: %w", path, err)
 	}
 	if db.lines, err = openLines(ctx, strings.TrimSuffix(path, ".db")+"-search.db"); err != nil {
 		return nil, err
+	}
+	connect := func(ctx context.Context) (_ *sql.Conn, err error) {
+		db.conn, err = db.write.Conn(ctx)
+		return db.conn, err
+	}
+	db.DB, err = sqlstore.New(ctx, sqlstore.Options{Connect: connect, Read: db.read, Now: o.Now, Dialect: dialect, Lines: db.lines})
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	return db, nil
 }
@@ -98,17 +102,14 @@ func OpenForReading(ctx context.Context, path string) (*DB, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("open store for reading: %w", err)
 	}
-	db := &DB{path: path, now: time.Now}
+	db := &DB{path: path}
 	if db.read, err = connect(ctx, path, "FULL", 1, true); err != nil {
 		return nil, fmt.Errorf("open store %s for reading: %w", path, err)
 	}
-	var size int64
-	if err := db.read.QueryRowContext(ctx, "SELECT coalesce(max(seq), -1) + 1 FROM events").Scan(&size); err != nil {
+	db.DB, err = sqlstore.NewReader(ctx, sqlstore.Options{Read: db.read, Dialect: dialect})
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the audit log of store %s: %w", path, err), db.close())
 	}
-	// The root of a damaged log cannot be known; its reader finds out where.
-	edge, _ := audit.LoadEdge(size, hashes{ctx, db.read})
-	db.feed.publish(size-1, edge.Tree())
 	return db, nil
 }
 
@@ -122,12 +123,13 @@ func (db *DB) Close() error {
 
 func (db *DB) close() error {
 	var errs []error
-	db.feed.close()
-	if db.writer != nil {
-		errs = append(errs, db.writer.close())
+	if db.DB != nil {
+		errs = append(errs, db.DB.Close())
 	}
-	if db.read != nil {
-		errs = append(errs, db.read.Close())
+	for _, pool := range []*sql.DB{db.write, db.read} {
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
 	}
 	if db.lines != nil {
 		errs = append(errs, db.lines.close())
@@ -175,4 +177,18 @@ func touchPrivate(path string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// translate maps SQLite's errors to those of package store.
+func translate(err error) error {
+	var e sqlite3.Error
+	if errors.As(err, &e) {
+		switch e.ExtendedCode {
+		case sqlite3.ErrConstraintUnique, sqlite3.ErrConstraintPrimaryKey, sqlite3.ErrConstraintRowID:
+			return fmt.Errorf("%w (%s)", store.ErrExists, e.Error())
+		case sqlite3.ErrConstraintForeignKey:
+			return fmt.Errorf("what it belongs to: %w", store.ErrNotFound)
+		}
+	}
+	return err
 }

@@ -105,7 +105,7 @@ func TestG7LogOnlyGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []string{"DELETE FROM events", "UPDATE events SET leaf = ''"} {
-		err := db.write(t.Context(), func(t *tx) error { _, err := t.exec(q); return err })
+		_, err := db.conn.ExecContext(t.Context(), q)
 		if err == nil || !strings.Contains(err.Error(), "only grows") {
 			t.Errorf("%s: %v", q, err)
 		}
