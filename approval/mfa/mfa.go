@@ -47,6 +47,7 @@ type Store interface {
 	Factors(ctx context.Context, userID string) ([]Factor, error)
 	AddFactor(ctx context.Context, f Factor, ev audit.Event) error
 	RemoveFactor(ctx context.Context, userID, factorID string, ev audit.Event) error
+	RenameFactor(ctx context.Context, userID, factorID, name string, ev audit.Event) error // store.ErrNotFound
 	// UseStep sets LastStep to step if it is greater than the stored one, and
 	// clears the user's failures, in one conditional update:
 	// store.ErrConflict means that the code was used already.

@@ -98,6 +98,23 @@ func (p *Passkeys) FinishRegistration(ctx context.Context, userID string, by Pro
 	if err := p.v.fresh(by, userID); err != nil {
 		return Factor{}, err
 	}
+	return p.register(ctx, userID, dialogue, name, response, actor, func() (string, error) { return "under factor " + by.factorID, nil })
+}
+
+// FinishInvited stores a passkey under an administrator's one-time code, which
+// redeem spends for this user: it is called when the browser's answer was found
+// good, and returns the invite's id for the log.
+func (p *Passkeys) FinishInvited(ctx context.Context, userID, dialogue, name string, response []byte, actor audit.Actor, redeem func() (string, error)) (Factor, error) {
+	return p.register(ctx, userID, dialogue, name, response, actor, func() (string, error) {
+		invite, err := redeem()
+		if err == nil && invite == "" {
+			err = errors.New("register a passkey: no invite")
+		}
+		return "by invite " + invite, err
+	})
+}
+
+func (p *Passkeys) register(ctx context.Context, userID, dialogue, name string, response []byte, actor audit.Actor, allow func() (how string, err error)) (Factor, error) {
 	c, err := p.take(dialogue, userID, true)
 	if err != nil {
 		return Factor{}, err
@@ -121,39 +138,18 @@ func (p *Passkeys) FinishRegistration(ctx context.Context, userID string, by Pro
 	if err != nil {
 		return Factor{}, fmt.Errorf("encode the passkey: %w", err)
 	}
-	if len(name) > 64 {
-		name = name[:64]
+	how, err := allow()
+	if err != nil {
+		return Factor{}, err
 	}
-	f := Factor{ID: id.New("F"), UserID: userID, Kind: Passkey, Name: name, SignCount: cred.Authenticator.SignCount, CreatedAt: stamp(p.v.o.Now())}
+	f := Factor{ID: id.New("F"), UserID: userID, Kind: Passkey, Name: factorName(name), SignCount: cred.Authenticator.SignCount, CreatedAt: stamp(p.v.o.Now())}
 	f.Sealed = p.v.o.Box.Seal(plain, aad(f))
 	err = p.v.o.Store.AddFactor(ctx, f, event(audit.FactorAdded, audit.Success, userID, actor,
-		map[string]string{"kind": string(Passkey), "factor": f.ID, "how": "under factor " + by.factorID}))
+		map[string]string{"kind": string(Passkey), "factor": f.ID, "how": how}))
 	if err != nil {
 		return Factor{}, fmt.Errorf("store the passkey: %w", err)
 	}
 	return f, nil
-}
-
-// Remove removes one of the user's factors, under a fresh proof. The last one stays:
-// without any, only an administrator could help.
-func (v *Verifier) Remove(ctx context.Context, userID, factorID string, by Proof, actor audit.Actor) error {
-	defer v.users.lock(userID)()
-	if err := v.fresh(by, userID); err != nil {
-		return err
-	}
-	have, err := v.Factors(ctx, userID)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(have, func(f Factor) bool { return f.ID == factorID })
-	others := slices.ContainsFunc(have, func(f Factor) bool { return f.ID != factorID && f.Kind != Recovery })
-	switch {
-	case i < 0:
-		return fmt.Errorf("there is no such factor: %w", store.ErrNotFound)
-	case !others && have[i].Kind != Recovery:
-		return errors.New("that is the only second factor; enrol another one first")
-	}
-	return v.remove(ctx, have[i:i+1], actor, "removed under factor "+by.factorID)
 }
 
 // BeginAssertion returns what the browser gives to navigator.credentials.get,
@@ -200,20 +196,26 @@ func (p *Passkeys) FinishAssertion(ctx context.Context, userID, dialogue string,
 		}
 		return Proof{}, fmt.Errorf("that passkey was not accepted: %w", err)
 	}
-	evidence, err := encodeEvidence(parsed, cred, c.digest)
+	return p.accept(ctx, userID, f, parsed, cred, c.digest, actor)
+}
+
+// accept notes the use of a passkey whose assertion was verified: a counter
+// that does not grow loses.
+func (p *Passkeys) accept(ctx context.Context, userID string, f Factor, parsed *protocol.ParsedCredentialAssertionData, cred *webauthn.Credential, digest string, actor audit.Actor) (Proof, error) {
+	evidence, err := encodeEvidence(parsed, cred, digest)
 	if err != nil {
 		return Proof{}, err
 	}
 	now := p.v.o.Now()
 	err = p.v.o.Store.UseStep(ctx, f.ID, counterStep(parsed.Response.AuthenticatorData.Counter, now), event(audit.FactorPassed, audit.Success, userID, actor,
-		map[string]string{"kind": string(Passkey), "factor": f.ID, "digest": c.digest}))
+		map[string]string{"kind": string(Passkey), "factor": f.ID, "digest": digest}))
 	if errors.Is(err, store.ErrConflict) {
 		return Proof{}, errors.New("that passkey's counter went back: it may have been copied; tell an administrator")
 	}
 	if err != nil {
 		return Proof{}, fmt.Errorf("note the use of the passkey: %w", err)
 	}
-	return Proof{userID: userID, kind: Passkey, factorID: f.ID, at: stamp(now), evidence: evidence, digest: c.digest}, nil
+	return Proof{userID: userID, kind: Passkey, factorID: f.ID, at: stamp(now), evidence: evidence, digest: digest}, nil
 }
 
 func (p *Passkeys) verify(ctx context.Context, c ceremony, response []byte) (Factor, *protocol.ParsedCredentialAssertionData, *webauthn.Credential, error) {

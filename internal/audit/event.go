@@ -62,17 +62,26 @@ const (
 	UserDisabled   Type = "user.disabled"
 	UserEnabled    Type = "user.enabled"
 	UserInvited    Type = "user.invited"
+	UserExpiring   Type = "user.expiring" // will be disabled by itself soon
+	UserLinked     Type = "user.linked"   // to an identity provider's account
 	InviteRedeemed Type = "invite.redeemed"
 	KeyAdded       Type = "key.added"
 	KeyRemoved     Type = "key.removed"
 	FactorAdded    Type = "factor.added"
 	FactorRemoved  Type = "factor.removed"
+	FactorRenamed  Type = "factor.renamed"
 	FactorPassed   Type = "factor.passed"
 	FactorFailed   Type = "factor.failed"
 	FactorLocked   Type = "factor.locked"
 	LoginPassed    Type = "login.passed"
 	LoginFailed    Type = "login.failed"
 	CommandRefused Type = "command.refused" // of the command interface: it is not for this caller
+	OIDCPassed     Type = "oidc.passed"     // an identity provider vouched for somebody
+	OIDCRefused    Type = "oidc.refused"    // what it said was not accepted
+	GroupAdded     Type = "group.added"     // a group that a SCIM client manages
+	GroupUpdated   Type = "group.updated"
+	GroupRemoved   Type = "group.removed"
+	SCIMRefused    Type = "scim.refused" // a SCIM client without the token, or an act that it may not do
 	PageLinkMade   Type = "page.link_made"
 	PageSignedIn   Type = "page.signed_in"
 	PageSignedOut  Type = "page.signed_out"
@@ -81,6 +90,7 @@ const (
 	TargetAdded   Type = "target.added"
 	TargetUpdated Type = "target.updated"
 	TargetRemoved Type = "target.removed"
+	TargetsSynced Type = "targets.synced" // a reading of a source of targets was taken over, or refused
 
 	RequestFiled     Type = "request.filed"
 	RequestRefused   Type = "request.refused" // a rule refused it before it was filed
@@ -93,6 +103,7 @@ const (
 
 	GrantActivated Type = "grant.activated"
 	GrantExtended  Type = "grant.extended"
+	GrantExpiring  Type = "grant.expiring" // it ends soon, and nobody asked for more time
 	GrantReleased  Type = "grant.released"
 	GrantRevoked   Type = "grant.revoked"
 	GrantExpired   Type = "grant.expired"
@@ -120,6 +131,15 @@ const (
 	RecordingExported Type = "recording.exported"
 	RecordingDeleted  Type = "recording.deleted"
 	RecordingFailed   Type = "recording.failed"
+	RecordingArchived Type = "recording.archived" // a verified copy is in the object store
+	RecordingHeld     Type = "recording.held"     // a legal hold
+	RecordingReleased Type = "recording.released" // from a legal hold
+	// RecordingDeleteOrdered is the decision, before any byte is removed.
+	RecordingDeleteOrdered Type = "recording.delete_ordered"
+
+	BackupMade      Type = "backup.made"
+	GatewayRestored Type = "gateway.restored" // from a backup; what it ended follows
+	LogCompared     Type = "audit.compared"   // a restored log with a copy kept outside
 
 	AuditRead         Type = "audit.read"
 	EvidenceExported  Type = "evidence.exported"

@@ -37,19 +37,23 @@ var classes = map[audit.Type]class{
 
 	audit.UserAdded: accountChange(1), audit.UserUpdated: accountChange(99), audit.UserDisabled: accountChange(5),
 	audit.UserEnabled: accountChange(2), audit.UserInvited: accountChange(99), audit.KeyAdded: accountChange(99),
-	audit.KeyRemoved: accountChange(99), audit.FactorAdded: accountChange(10), audit.FactorRemoved: accountChange(11),
+	audit.KeyRemoved: accountChange(99), audit.FactorAdded: accountChange(10), audit.FactorRemoved: accountChange(11), audit.FactorRenamed: accountChange(99),
 	audit.FactorLocked: accountChange(9),
+
+	audit.UserExpiring: accountChange(99), audit.UserLinked: accountChange(99),
+	audit.GroupAdded: entity(1), audit.GroupUpdated: entity(3), audit.GroupRemoved: entity(4), audit.SCIMRefused: apiActivity(99),
+	audit.OIDCPassed: authentication(1), audit.OIDCRefused: authentication(1),
 
 	audit.FactorPassed: authentication(99), audit.FactorFailed: authentication(99), audit.LoginPassed: authentication(1),
 	audit.LoginFailed: authentication(1), audit.CommandRefused: authentication(99), audit.PageLinkMade: authentication(99), audit.PageLinkUsed: authentication(99), audit.PageSignedIn: authentication(1), audit.PageSignedOut: authentication(2),
 
-	audit.TargetAdded: entity(1), audit.TargetUpdated: entity(3), audit.TargetRemoved: entity(4),
+	audit.TargetAdded: entity(1), audit.TargetUpdated: entity(3), audit.TargetRemoved: entity(4), audit.TargetsSynced: entity(3),
 	audit.RequestFiled: entity(1), audit.RequestRefused: entity(99), audit.RequestVoted: entity(3), audit.RequestApproved: entity(99),
 	audit.RequestDenied: entity(99), audit.RequestWithdrawn: entity(99), audit.RequestExpired: entity(99), audit.RequestEscalated: entity(99),
 	audit.AdminActRequested: entity(1), audit.AdminActConfirmed: entity(99),
 
 	audit.GrantActivated: userAccess(1), audit.GrantExtended: userAccess(1), audit.GrantReleased: userAccess(2),
-	audit.GrantRevoked: userAccess(2), audit.GrantExpired: userAccess(2), audit.GrantReviewed: userAccess(99), audit.GrantSourceOK: userAccess(99),
+	audit.GrantRevoked: userAccess(2), audit.GrantExpired: userAccess(2), audit.GrantReviewed: userAccess(99), audit.GrantExpiring: userAccess(99), audit.GrantSourceOK: userAccess(99),
 
 	audit.SessionStarted: sshActivity(1), audit.SessionRefused: sshActivity(5), audit.SessionChannel: sshActivity(6),
 	audit.SessionWarned: sshActivity(6), audit.SessionTerminated: sshActivity(3), audit.SessionEnded: sshActivity(2), audit.SessionCrashed: sshActivity(4),
@@ -60,6 +64,8 @@ var classes = map[audit.Type]class{
 
 	audit.RecordingSegment: apiActivity(1), audit.RecordingSealed: apiActivity(1), audit.RecordingViewed: apiActivity(2),
 	audit.RecordingExported: apiActivity(2), audit.RecordingDeleted: apiActivity(4), audit.RecordingFailed: apiActivity(99),
+	audit.RecordingArchived: apiActivity(1), audit.RecordingHeld: apiActivity(3), audit.RecordingReleased: apiActivity(3), audit.RecordingDeleteOrdered: apiActivity(4),
+	audit.BackupMade: apiActivity(2), audit.GatewayRestored: lifecycle(99), audit.LogCompared: apiActivity(2),
 	audit.AuditRead: apiActivity(2), audit.EvidenceExported: apiActivity(2), audit.NotificationSent: apiActivity(99), audit.NotificationLost: apiActivity(99),
 
 	audit.InviteRedeemed: accountChange(99), audit.GrantFactor: userAccess(99), audit.TokenStopped: userAccess(2),

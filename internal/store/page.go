@@ -12,6 +12,7 @@ type PageSession struct {
 	LastSeen       time.Time `json:"last_seen,omitzero"`
 	Source         string    `json:"source,omitempty"`          // address without port
 	KeyFingerprint string    `json:"key_fingerprint,omitempty"` // SSH key that asked for the sign-in link
+	KeySource      string    `json:"key_source,omitempty"`      // address that the key asked from
 }
 
 // Link is a one-time sign-in link to the page.
@@ -19,5 +20,6 @@ type Link struct {
 	Hash           []byte // SHA-256 of the token in the link
 	UserID         string
 	KeyFingerprint string // SSH key that asked for it
+	Source         string // address that it asked from
 	ExpiresAt      time.Time
 }

@@ -22,7 +22,7 @@ import (
 func EveryChangeIsOneEvent(t *testing.T, open func(t *testing.T) Store) {
 	s := newSuite(t, open)
 	tried := map[string]bool{}
-	for _, c := range s.changes() {
+	for _, c := range append(s.changes(), s.recordingChanges()...) {
 		name, _, _ := strings.Cut(c.name, " ")
 		tried[name] = true
 		prepared := c.prepare()
@@ -100,6 +100,7 @@ func (s *suite) changes() []change {
 		})},
 		{"UseStep", false, simple(func(e audit.Event) error { return s.UseStep(s.ctx, "F-new", 9, e) })},
 		{"RecordFailure", true, simple(func(e audit.Event) error { return fail(s.RecordFailure(s.ctx, alice.ID, time.Time{}, e)) })},
+		{"RenameFactor", true, simple(func(e audit.Event) error { return s.RenameFactor(s.ctx, alice.ID, "F-new", "Phone", e) })},
 		{"RemoveFactor", false, simple(func(e audit.Event) error { return s.RemoveFactor(s.ctx, alice.ID, "F-new", e) })},
 		{"CreateRequest", false, simple(func(e audit.Event) error {
 			return s.CreateRequest(s.ctx, approval.Request{ID: "R-new", UserID: alice.ID, Targets: []string{"web01"}, State: approval.Pending}, e)

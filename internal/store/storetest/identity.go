@@ -127,6 +127,9 @@ func factors(s *suite) {
 	same(s, must(s.FactorAttempts(s.ctx, u.ID))(s), mfa.Attempts{})
 	s.is(s.UseStep(s.ctx, "F404", 6, ev(audit.FactorPassed)), store.ErrNotFound)
 
+	s.ok(s.RenameFactor(s.ctx, u.ID, "F1", "old phone", ev(audit.FactorRenamed)))
+	s.is(s.RenameFactor(s.ctx, "U404", "F1", "mine", ev(audit.FactorRenamed)), store.ErrNotFound)
+	same(s, must(s.Factors(s.ctx, u.ID))(s)[0].Name, "old phone")
 	s.is(s.RemoveFactor(s.ctx, "U404", "F1", ev(audit.FactorRemoved)), store.ErrNotFound)
 	s.ok(s.RemoveFactor(s.ctx, u.ID, "F1", ev(audit.FactorRemoved)))
 	if got := must(s.Factors(s.ctx, u.ID))(s); len(got) != 0 {

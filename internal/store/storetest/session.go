@@ -47,6 +47,10 @@ func sessions(s *suite) {
 		"target":  {session.Filter{Target: "web01", GrantID: g.ID, Gateway: "gw-1"}, []string{r2.ID, r1.ID}},
 		"since":   {session.Filter{Since: r2.StartedAt}, []string{r2.ID}},
 		"until":   {session.Filter{Until: r2.StartedAt}, []string{r1.ID}},
+		"flag":    {session.Filter{Flag: "x"}, []string{r2.ID}},
+		"no flag": {session.Filter{Flag: "bye"}, nil}, // a reason is no flag
+		"before":  {session.Filter{Before: r2.ID}, []string{r1.ID}},
+		"the end": {session.Filter{Before: r1.ID}, nil},
 	} {
 		var ids []string
 		for _, r := range must(s.ListSessions(s.ctx, c.f))(s) {
@@ -161,7 +165,7 @@ func tokens(s *suite) {
 
 func page(s *suite) {
 	alice, bob := s.user("alice"), s.user("bob")
-	ps := store.PageSession{ID: "p1", UserID: alice.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastSeen: s.now, Source: "192.0.2.1", KeyFingerprint: "SHA256:a"}
+	ps := store.PageSession{ID: "p1", UserID: alice.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastSeen: s.now, Source: "192.0.2.1", KeyFingerprint: "SHA256:a", KeySource: "192.0.2.9"}
 	s.ok(s.CreatePageSession(s.ctx, ps, ev(audit.PageSignedIn)))
 	same(s, must(s.PageSession(s.ctx, "p1"))(s), ps)
 	s.is(s.CreatePageSession(s.ctx, ps, ev(audit.PageSignedIn)), store.ErrExists)
@@ -175,6 +179,8 @@ func page(s *suite) {
 	for _, id := range []string{"p2", "p3"} {
 		s.ok(s.CreatePageSession(s.ctx, store.PageSession{ID: id, UserID: alice.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}, ev(audit.PageSignedIn)))
 	}
+	same(s, len(must(s.PageSessionsOf(s.ctx, alice.ID))(s)), 2)
+	same(s, must(s.PageSessionsOf(s.ctx, bob.ID))(s), []store.PageSession(nil))
 	s.ok(s.CreatePageSession(s.ctx, store.PageSession{ID: "p4", UserID: bob.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}, ev(audit.PageSignedIn)))
 	same(s, must(s.DeletePageSessionsOf(s.ctx, alice.ID, ev(audit.PageSignedOut)))(s), 2)
 	before := must(s.LastSeq(s.ctx))(s)
@@ -183,12 +189,13 @@ func page(s *suite) {
 	same(s, must(s.PageSession(s.ctx, "p4"))(s).UserID, bob.ID)
 
 	hash := []byte{5, 5}
-	s.ok(s.CreateLink(s.ctx, store.Link{Hash: hash, UserID: alice.ID, KeyFingerprint: "SHA256:a", ExpiresAt: s.now.Add(5 * time.Minute)}, ev(audit.PageLinkMade)))
+	s.ok(s.CreateLink(s.ctx, store.Link{Hash: hash, UserID: alice.ID, KeyFingerprint: "SHA256:a", Source: "192.0.2.9", ExpiresAt: s.now.Add(5 * time.Minute)}, ev(audit.PageLinkMade)))
 	s.is(s.UseLink(s.ctx, []byte{6}, s.now, ev(audit.PageLinkUsed)), store.ErrNotFound)
 	s.is(s.UseLink(s.ctx, hash, s.now.Add(5*time.Minute), ev(audit.PageLinkUsed)), store.ErrConflict)
 	s.is(fail(s.Link(s.ctx, []byte{6}, s.now)), store.ErrNotFound)
 	s.is(fail(s.Link(s.ctx, hash, s.now.Add(5*time.Minute))), store.ErrNotFound)
 	same(s, must(s.Link(s.ctx, hash, s.now))(s).KeyFingerprint, "SHA256:a")
+	same(s, must(s.Link(s.ctx, hash, s.now))(s).Source, "192.0.2.9")
 	s.ok(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)))
 	s.is(fail(s.Link(s.ctx, hash, s.now)), store.ErrNotFound)
 	s.is(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)), store.ErrConflict)

@@ -40,9 +40,11 @@ type Store interface {
 	audit.LogReader
 	Events
 	Subjects
+	SCIM
 	Page
 	Findings
 	AdminActs
+	Recordings
 	Lines
 	Close() error
 }
@@ -67,6 +69,7 @@ type Subjects interface {
 type Page interface {
 	CreatePageSession(ctx context.Context, s store.PageSession, ev audit.Event) error
 	PageSession(ctx context.Context, id string) (store.PageSession, error)
+	PageSessionsOf(ctx context.Context, userID string) ([]store.PageSession, error) // newest first
 	TouchPageSession(ctx context.Context, id string, seen time.Time) error
 	DeletePageSession(ctx context.Context, id string, ev audit.Event) error
 	DeletePageSessionsOf(ctx context.Context, userID string, ev audit.Event) (int, error)
@@ -89,6 +92,20 @@ type AdminActs interface {
 	AdminAct(ctx context.Context, id string) (store.AdminAct, error)
 	AdminActs(ctx context.Context, state store.ActState, limit int) ([]store.AdminAct, error)
 	DecideAdminAct(ctx context.Context, a store.AdminAct, ev audit.Event) error
+}
+
+// Recordings keeps what is known of sealed recordings.
+type Recordings interface {
+	AddRecording(ctx context.Context, r store.Recording) error
+	Recording(ctx context.Context, session string) (store.Recording, error)
+	Recordings(ctx context.Context, f store.RecordingFilter) ([]store.Recording, error)
+	HoldRecording(ctx context.Context, session string, h store.Hold, ev audit.Event) error
+	ReleaseRecording(ctx context.Context, session string, ev audit.Event) error
+	StoreRecording(ctx context.Context, session string, o store.Object, ev audit.Event) error
+	ObjectHeld(ctx context.Context, session string, held bool) error
+	OrderDeletion(ctx context.Context, session string, d store.Deletion, ev audit.Event) error
+	DeletionDone(ctx context.Context, session string, when time.Time, ev audit.Event) error
+	DeletionFailed(ctx context.Context, session, why string, ev audit.Event) error
 }
 
 // Lines is the full-text index over recordings.
