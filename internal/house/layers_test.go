@@ -28,6 +28,11 @@ var layers = map[string]int{
 	"approval/risk":   2,
 	"recording":       2,
 
+	// What identity providers say; they know identity alone.
+	"internal/identity/oidc":      2,
+	"internal/identity/scim":      2,
+	"internal/identity/lifecycle": 2,
+
 	"approval": 3,
 	"ca":       4,
 	"session":  5,
@@ -43,6 +48,8 @@ var layers = map[string]int{
 	"internal/command":        7,
 	"internal/config":         7,
 	"internal/notify":         7,
+	"internal/report":         7,
+	"internal/ticket":         7,
 	"internal/sink":           7,
 	"internal/evidence":       7,
 	"internal/search":         7,

@@ -7,6 +7,7 @@ package identity
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -45,7 +46,22 @@ type User struct {
 	CreatedAt  time.Time `json:"created_at"`
 	LastSeen   time.Time `json:"last_seen,omitzero"`
 	Version    int       `json:"version"` // for conditional updates
+
+	DisplayName string         `json:"display_name,omitempty"` // for people, from an identity provider
+	UserName    string         `json:"user_name,omitempty"`    // what the SCIM client calls them, in lower case
+	Sources     []netip.Prefix `json:"sources,omitempty"`      // machines: the only addresses that they come from
+	DisabledFor string         `json:"disabled_for,omitempty"` // why, where no administrator did it: a Disabled… constant
+	EnabledAt   time.Time      `json:"enabled_at,omitzero"`    // by an administrator, after having been disabled
+	Announced   string         `json:"announced,omitempty"`    // the coming end that was announced, so that it is once
 }
+
+// Why an account is disabled, where no administrator did it. What disabled it
+// may enable it again; only an administrator enables the rest.
+const (
+	DisabledBySCIM     = "scim"
+	DisabledDormant    = "dormant"
+	DisabledValidUntil = "valid_until"
+)
 
 // Person is the id of the human who answers for u: two users with the same
 // Person are the same person for every rule about two people (G6).
@@ -58,6 +74,13 @@ func (u User) Person() string {
 
 // In reports whether u belongs to the group.
 func (u User) In(group string) bool { return slices.Contains(u.Groups, group) }
+
+// MayComeFrom reports whether u may come from that address: a machine only
+// from those on record, and one without any from nowhere.
+func (u User) MayComeFrom(source netip.Addr) bool {
+	source = source.Unmap().WithZone("")
+	return u.Kind != Machine || slices.ContainsFunc(u.Sources, func(p netip.Prefix) bool { return p.Contains(source) })
+}
 
 // Usable reports whether u may do anything at all at the time now.
 func (u User) Usable(now time.Time) bool {

@@ -25,10 +25,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		name string
 		play func(*suite)
 	}{
-		{"Users", users}, {"Keys", keys}, {"Invites", invites}, {"Factors", factors}, {"Targets", targets},
+		{"Users", users}, {"UserNames", userNames}, {"SCIMGroups", scimGroups}, {"UseOnce", useOnce}, {"Keys", keys}, {"Invites", invites}, {"Factors", factors}, {"Targets", targets},
 		{"Requests", requests}, {"RequestsAreImmutable", requestsAreImmutable}, {"Grants", grants}, {"GrantsAreImmutable", grantsAreImmutable},
 		{"Sessions", sessions}, {"Credentials", credentials}, {"Instances", instances}, {"HighWater", highWater},
-		{"Tokens", tokens}, {"Page", page}, {"Findings", findings}, {"AdminActs", adminActs}, {"History", history},
+		{"Tokens", tokens}, {"Page", page}, {"Findings", findings}, {"AdminActs", adminActs}, {"Recordings", recordings}, {"RecordingRaces", recordingRaces}, {"History", history},
 		{"Log", log}, {"FindEvents", findEvents}, {"WaitEvents", waitEvents}, {"Checkpoints", checkpoints}, {"Proofs", proofs}, {"Cursors", cursors},
 		{"Lines", lines}, {"HostileQueries", hostileQueries},
 	} {
