@@ -36,6 +36,9 @@ func (s *Service) File(ctx context.Context, c Caller, a Ask) (Request, error) {
 	if err != nil {
 		return Request{}, s.refused(ctx, u, c, a, err)
 	}
+	if err := s.checkTicket(ctx, u, &r); err != nil {
+		return Request{}, s.refused(ctx, u, c, a, err)
+	}
 	waiting, err := s.o.Requests.ListRequests(ctx, RequestFilter{UserID: u.ID, State: Pending, Limit: maxPending})
 	if err != nil {
 		return Request{}, fmt.Errorf("list requests: %w", err)

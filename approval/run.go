@@ -76,9 +76,12 @@ func (s *Service) catchUp(ctx context.Context, a *agenda) error {
 	if err != nil {
 		return fmt.Errorf("list grants: %w", err)
 	}
+	if err := s.vanished(ctx, grants); err != nil {
+		return err
+	}
 	users := map[string]bool{}
 	for _, g := range grants {
-		a.put(g.ID, due(g))
+		a.put(g.ID, s.due(g))
 		users[g.UserID] = true
 	}
 	for id := range users { // disabled while no gateway ran
@@ -110,13 +113,6 @@ func (s *Service) schedule(a *agenda, r Request) {
 	a.put(r.ID, at)
 }
 
-func due(g Grant) time.Time {
-	if g.State == Waiting {
-		return g.ActivateBy
-	}
-	return g.End
-}
-
 // userDay is the entry of the agenda for the day on which an account ends.
 const userDay = "user:"
 
@@ -145,11 +141,15 @@ func (s *Service) tick(ctx context.Context, a *agenda, id string) error {
 	if err != nil || g.State == Ended {
 		return ignore(err, store.ErrNotFound)
 	}
-	if err := ignore(s.expireGrant(ctx, g), store.ErrConflict); err != nil {
+	err = s.expireGrant(ctx, g)
+	if err == nil && !s.over(g) {
+		err = s.tellExpiring(ctx, g)
+	}
+	if err = ignore(err, store.ErrConflict); err != nil {
 		return err
 	}
 	if g, err = s.o.Grants.Grant(ctx, id); err == nil && g.State != Ended {
-		a.put(g.ID, due(g))
+		a.put(g.ID, s.due(g))
 	}
 	return err
 }
@@ -203,10 +203,12 @@ func (s *Service) react(ctx context.Context, a *agenda, ev audit.Event) error {
 			return ignore(err, store.ErrNotFound)
 		}
 		if g.State != Ended {
-			a.put(g.ID, due(g))
+			a.put(g.ID, s.due(g))
 		}
 	case audit.UserDisabled, audit.UserUpdated:
 		return s.userChanged(ctx, a, ev.User)
+	case audit.TargetRemoved:
+		return s.targetRemoved(ctx, ev.Target)
 	case audit.SessionEnded, audit.SessionCrashed:
 		return s.sessionEnded(ctx, ev.Grant)
 	}

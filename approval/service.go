@@ -63,6 +63,11 @@ type Options struct {
 	History risk.History
 	// Findings keeps them until somebody has looked. Optional: without it they are in the log alone.
 	Findings Findings
+	// Expiring is how long before its end the log says that a grant ends soon;
+	// zero: never.
+	Expiring time.Duration
+	// Tickets checks the ticket of a request before it is filed. Optional.
+	Tickets Tickets
 	// Zone is where unusual hours are judged; UTC if nil.
 	Zone *time.Location
 	// Logger tells operators of trouble in Run; discarded if nil.

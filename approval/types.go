@@ -112,6 +112,7 @@ const (
 	CauseDisabled EndCause = "user_disabled"
 	CauseLapsed   EndCause = "not_activated" // never activated in time
 	CauseLast     EndCause = "last_session_ended"
+	CauseVanished EndCause = "target_removed" // its targets left the inventory
 )
 
 // Grant is an approved request: a window with an exact end.
@@ -149,6 +150,7 @@ type Grant struct {
 	ReviewedAt  time.Time    `json:"reviewed_at,omitzero"`
 	ReviewNote  string       `json:"review_note,omitempty"`
 	Extensions  []string     `json:"extensions,omitempty"` // requests that moved End
+	ToldEnd     time.Time    `json:"told_end,omitzero"`    // the End of which the log said that it is near
 	Version     int          `json:"version"`
 }
 

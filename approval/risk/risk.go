@@ -23,6 +23,8 @@ const (
 	RubberStamp   Code = "rubber_stamp"   // an approver approves much within seconds
 	IdleGrant     Code = "idle_grant"     // open for long and not used
 	UnusualVolume Code = "unusual_volume" // far above the user's own median
+
+	UncheckedTicket Code = "unchecked_ticket" // an emergency whose ticket could not be looked up
 )
 
 // Finding is one unusual thing.

@@ -70,6 +70,8 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 		bad("tls", "cert and key go together")
 	}
 	checkSinks(c, bad)
+	checkNotify(c, bad)
+	checkTickets(c, bad)
 	d.checkTargets(c, bad)
 	d.checkRules(c, bad)
 }

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -32,6 +34,24 @@ func (d *decoder) joined() error {
 		all[i] = e
 	}
 	return errors.Join(all...)
+}
+
+// forget drops what was found wrong after the first n errors, which are about
+// the file's shape, where it only follows from one of them: a field that could
+// not be read looks like one that is missing. The rest is put in the order of
+// the file.
+func (d *decoder) forget(n int) {
+	shape := d.errs[:n]
+	d.errs = append(slices.Clone(shape), slices.DeleteFunc(slices.Clone(d.errs[n:]), func(e *Error) bool {
+		return slices.ContainsFunc(shape, func(s *Error) bool { return within(e.Field, s.Field) || within(s.Field, e.Field) })
+	})...)
+	slices.SortStableFunc(d.errs, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
+}
+
+// within reports whether a field path is another one or lies below it.
+func within(field, above string) bool {
+	rest, ok := strings.CutPrefix(field, above)
+	return ok && (above == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 var durationType = reflect.TypeFor[time.Duration]()
@@ -184,6 +204,8 @@ func (d *decoder) secret(n *yaml.Node, field string) {
 		d.fail(n, field, "secrets are not written here: say file:/path, env:NAME or credential:NAME, and put the secret there")
 	}
 }
+
+func validJSON(s string) bool { return json.Valid([]byte(s)) }
 
 func shown(n *yaml.Node) string {
 	switch n.Kind {

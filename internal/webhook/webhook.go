@@ -164,6 +164,22 @@ func (c *Client) Post(ctx context.Context, url, secret, id string, body []byte) 
 	return nil
 }
 
+// Do sends a request of another kind under the same guard: resolved addresses
+// are checked, redirects are not followed. The caller limits what it reads and
+// closes the body. Errors do not hold the URL.
+func (c *Client) Do(req *http.Request) (*http.Response, error) {
+	req.Header.Set("User-Agent", "jit-gateway")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var inner *net.OpError
+		if errors.As(err, &inner) {
+			return nil, fmt.Errorf("ask %s: %w", req.URL.Host, inner)
+		}
+		return nil, fmt.Errorf("ask %s: %w", req.URL.Host, unwrapURL(err))
+	}
+	return resp, nil
+}
+
 // unwrapURL drops net/http's wrapper, whose text repeats the whole URL.
 func unwrapURL(err error) error {
 	if u := errors.Unwrap(err); u != nil {
