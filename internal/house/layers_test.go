@@ -15,6 +15,7 @@ var layers = map[string]int{
 	"internal/display": 0,
 	"internal/id":      0,
 	"internal/seal":    0,
+	"internal/sshsig":  0, // signatures of ssh-keygen -Y: a leaf helper of the page
 	"internal/store":   0,
 	"recording/vt":     0, // a terminal's screen: a leaf helper of recording
 	"internal/webhook": 0,
