@@ -54,6 +54,7 @@ for p in $want; do
 done
 if [ -z "$missing" ]; then
 	[ "$1" != clients ] || nodepg
+	[ "$1" != test ] || "$(dirname "$0")/tools/versitygw.sh" >/dev/null
 	exit 0
 fi
 
@@ -87,6 +88,7 @@ for try in 1 2 3; do
 		rm -f "$log"
 		echo "deps: installed" >&2
 		[ "$1" != clients ] || nodepg
+		[ "$1" != test ] || "$(dirname "$0")/tools/versitygw.sh" >/dev/null
 		exit 0
 	fi
 	[ $try = 3 ] || sleep 5 # a mirror hiccup, or another apt-get that holds the lock
