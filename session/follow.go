@@ -61,6 +61,9 @@ func (m *Manager) handle(ctx context.Context, ev audit.Event) error {
 			return fmt.Errorf("read extended grant %s: %w", ev.Grant, err)
 		}
 		m.extend(g)
+	case audit.TargetRemoved:
+		m.cutWhere(func(s *Session) bool { return s.row.Target == ev.Target }, Termination{
+			Cause: string(approval.CauseVanished), Reason: display.Line(ev.Target, 64) + " was removed from the inventory.", By: ev.Actor.ID})
 	case audit.UserDisabled:
 		m.bury(tombUser + ev.User)
 		m.cutWhere(func(s *Session) bool { return s.row.UserID == ev.User }, Termination{
@@ -112,6 +115,9 @@ func (m *Manager) endGrant(ev audit.Event) {
 			t.Reason += ": " + display.Line(ev.Reason, 200)
 		}
 		t.Reason += "."
+		if ev.Detail["cause"] == string(approval.CauseVanished) {
+			t.Cause, t.Reason = string(approval.CauseVanished), "Your access has ended: "+display.Line(ev.Reason, 200)+"."
+		}
 		if ev.Detail["cause"] == string(approval.CauseDisabled) {
 			t.Cause, t.Reason = string(approval.CauseDisabled), "Your account was disabled."
 		}

@@ -43,7 +43,7 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	}
 	o.Public = public(c)
 	o.Reload = s.g.reload
-	o.ParseTargets = func(raw []byte) ([]inventory.Target, error) { return config.ParseTargets("import", raw) }
+	o.ParseTargets, o.Sync = s.g.parseImport, s.g.sources.Sync
 	o.Check = s.check
 	o.UserCert = func(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
 		return s.userCert(ctx, o.Authority, adm, key)

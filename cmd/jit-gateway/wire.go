@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"jit-gateway/internal/seal"
 	"jit-gateway/internal/search"
 	"jit-gateway/internal/sink"
+	"jit-gateway/internal/source"
 	"jit-gateway/internal/store/sqlite"
 	"jit-gateway/internal/web"
 	"jit-gateway/proxy"
@@ -49,6 +51,10 @@ type gateway struct {
 	db           *sqlite.DB
 	rules        atomic.Pointer[policy.Set]
 	inventory    *inventory.Live
+	loading      sync.Mutex         // of the inventory
+	targets      []inventory.Target // those of the configuration file
+	sources      *source.Syncer
+	truster      atomic.Pointer[source.Truster]
 	sessions     *session.Manager
 	ssh          *sshproxy.Server
 	postgres     *pgproxy.Server
@@ -128,6 +134,9 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	}
 
 	// Who may, and who says yes.
+	if err := g.newSources(c); err != nil {
+		return nil, err
+	}
 	if err := g.load(ctx, c); err != nil {
 		return nil, err
 	}
@@ -237,28 +246,19 @@ func (g *gateway) close() error {
 	return g.db.Close()
 }
 
-// load makes rules and inventory from a configuration and the store, and
-// swaps both, or neither.
+// load makes rules and inventory from a configuration, the store and the
+// sources, and swaps both, or neither.
 func (g *gateway) load(ctx context.Context, c *config.Config) error {
 	set, err := policy.NewSet(c.Rules)
 	if err != nil {
 		return err
 	}
-	stored, err := g.db.StoredTargets(ctx)
-	if err != nil {
-		return err
-	}
-	targets := append(append([]inventory.Target{}, c.Targets...), stored...)
-	if g.inventory == nil {
-		if g.inventory, err = inventory.NewLive(targets); err != nil {
-			return err
-		}
-	} else if err := g.inventory.Swap(targets); err != nil {
+	if err := g.loadInventory(ctx, c); err != nil {
 		return err
 	}
 	g.rules.Store(set)
 	_, err = g.db.Append(ctx, audit.Event{Type: audit.ConfigLoaded, Outcome: audit.Success, Actor: audit.Gateway,
-		Detail: map[string]string{"rules_hash": set.Hash(), "targets": fmt.Sprint(len(targets)), "rules": fmt.Sprint(len(c.Rules))}})
+		Detail: map[string]string{"rules_hash": set.Hash(), "targets": fmt.Sprint(len(g.inventory.Targets())), "rules": fmt.Sprint(len(c.Rules))}})
 	return err
 }
 

@@ -31,6 +31,7 @@ import (
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/source"
 	"jit-gateway/internal/store"
 	"jit-gateway/recording"
 	"jit-gateway/session"
@@ -72,9 +73,12 @@ type Options struct {
 	Acts Acts
 	// Findings lists what is unusual: `findings`. Optional.
 	Findings func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
-	// ParseTargets reads the YAML form for `target import`; JSON alone without
-	// it. Optional.
-	ParseTargets func(raw []byte) ([]inventory.Target, error)
+	// ParseTargets reads what `target import` gets, in the format that was named
+	// (yaml, csv, ansible), and completes entries with the defaults. JSON alone
+	// without it. Optional.
+	ParseTargets func(format string, raw []byte, defaults inventory.Target) ([]inventory.Target, error)
+	// Sync reads the configured sources of targets: `target sync`. Optional.
+	Sync func(ctx context.Context, source string, dryRun, acceptLoss bool) ([]source.Result, error)
 	// Check looks at a target and tells exactly what is wrong: `target check`.
 	// With standing it also looks for other ways in. Optional.
 	Check func(ctx context.Context, t inventory.Target, standing bool) ([]CheckResult, error)

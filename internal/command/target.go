@@ -14,6 +14,7 @@ type targetCmd struct {
 	Check  targetCheckCmd  `cmd:"" help:"Tell exactly what is wrong with targets." needs:"check"`
 	Import targetImportCmd `cmd:"" help:"Add or change many targets from stdin."`
 	Remove targetRemoveCmd `cmd:"" help:"Remove targets that are kept in the store."`
+	Sync   targetSyncCmd   `cmd:"" help:"Read the configured sources of targets at once." needs:"sync"`
 }
 
 type targetListCmd struct{}
@@ -136,6 +137,6 @@ func (r *targetRemoveCmd) Run(c *call) error {
 	if err := c.reloadAfter(n, nil); err != nil {
 		return err
 	}
-	c.say("%s removed. Live sessions go on to their end.", strings.Join(r.Names, ", "))
+	c.say("%s removed; grants and sessions there end.", strings.Join(r.Names, ", "))
 	return nil
 }

@@ -139,6 +139,8 @@ func (r *Runner) has(need string) bool {
 		return r.o.Findings != nil
 	case "check":
 		return r.o.Check != nil
+	case "sync":
+		return r.o.Sync != nil
 	case "search":
 		return r.o.Search != nil
 	}

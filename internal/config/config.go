@@ -20,6 +20,7 @@ import (
 
 	"jit-gateway/approval/policy"
 	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/source"
 )
 
 // Config is the file.
@@ -40,7 +41,11 @@ type Config struct {
 	Store     Store              `yaml:"store"`
 	Sinks     []Sink             `yaml:"sinks"` // where the audit log is copied to
 	Targets   []inventory.Target `yaml:"targets"`
+	Sources   []source.Source    `yaml:"sources"` // targets that are kept elsewhere
+	Trust     []source.Trust     `yaml:"trust"`   // host CAs by pattern, pins from known_hosts
 	Rules     []policy.Rule      `yaml:"rules"`
+
+	truster *source.Truster
 }
 
 // Listen holds listening addresses, host:port; one that is empty or left out
@@ -176,6 +181,7 @@ func Parse(path string, raw []byte) (*Config, error) {
 	}
 	if len(d.errs) == 0 {
 		c.complete()
+		d.trust(&c, &doc)
 		d.check(&c, &doc)
 	}
 	if len(d.errs) > 0 {
@@ -210,6 +216,7 @@ func (c *Config) complete() {
 	if c.SealKey == "" {
 		c.SealKey = "file:" + filepath.Join(c.DataDir, "keys", "seal.key")
 	}
+	c.completeSources(abs)
 	for i := range c.Targets {
 		t := &c.Targets[i]
 		t.Source = "config"

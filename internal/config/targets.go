@@ -11,8 +11,19 @@ import (
 )
 
 // ParseTargets reads definitions in the form that the configuration's targets
-// have, as a list or under the key "targets". JSON is YAML.
-func ParseTargets(name string, raw []byte) ([]inventory.Target, error) {
+// have, as a list or under the key "targets". JSON is YAML. complete, if not
+// nil, may fill what is left out before the definitions are checked.
+func ParseTargets(name string, raw []byte, complete func(*inventory.Target)) ([]inventory.Target, error) {
+	return parseTargets(name, raw, complete, true)
+}
+
+// DecodeTargets is ParseTargets for entries that are completed elsewhere: it
+// finds unknown fields and wrong types, and checks nothing else.
+func DecodeTargets(name string, raw []byte) ([]inventory.Target, error) {
+	return parseTargets(name, raw, nil, false)
+}
+
+func parseTargets(name string, raw []byte, complete func(*inventory.Target), check bool) ([]inventory.Target, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(raw, &doc); err != nil {
 		return nil, &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
@@ -35,6 +46,12 @@ func ParseTargets(name string, raw []byte) ([]inventory.Target, error) {
 		t := &file.Targets[i]
 		t.Source = name
 		inferKind(t)
+		if complete != nil {
+			complete(t)
+		}
+		if !check {
+			continue
+		}
 		for _, e := range t.Validate() {
 			field := fmt.Sprintf("%s[%d].%s", prefix, i, e.Field)
 			d.fail(locate(&doc, field), field, "%s", e.Msg)
