@@ -40,8 +40,9 @@ type DirOptions struct {
 
 // A Dir is a directory of recordings, one file per session.
 type Dir struct {
-	fs filesystem
-	o  DirOptions
+	fs      filesystem
+	o       DirOptions
+	archive Archive // nil: there is none
 
 	mu       sync.Mutex
 	live     map[string]*Writer
@@ -192,7 +193,7 @@ func (d *Dir) Open(session string) (*Reader, error) {
 	}
 	f, err := d.fs.Open(session+suffix, false)
 	if err != nil {
-		return nil, fmt.Errorf("open the recording of session %s: %w", session, plain(err))
+		return d.openArchived(session, err)
 	}
 	r, err := d.open(f, session)
 	if err != nil {
@@ -237,6 +238,12 @@ func (d *Dir) List() ([]Info, error) {
 		}
 		out = append(out, in)
 	}
+	more, err := d.archived(out)
+	if err != nil || len(more) == 0 {
+		return out, err
+	}
+	out = append(out, more...)
+	slices.SortFunc(out, func(a, b Info) int { return strings.Compare(a.Session, b.Session) })
 	return out, nil
 }
 

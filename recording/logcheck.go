@@ -27,6 +27,7 @@ type logged struct {
 	last    *SegmentInfo
 	seal    string
 	deleted bool
+	ordered bool // it may be gone already: the event that says so comes after the fact
 }
 
 // NewLogCheck begins a comparison.
@@ -35,7 +36,7 @@ func (d *Dir) NewLogCheck() *LogCheck { return &LogCheck{dir: d, all: map[string
 // Event takes note of what an event says. It is audit.VerifyOptions.Check.
 func (c *LogCheck) Event(e audit.Event) error {
 	switch e.Type {
-	case audit.RecordingSegment, audit.RecordingSealed, audit.RecordingDeleted:
+	case audit.RecordingSegment, audit.RecordingSealed, audit.RecordingDeleteOrdered, audit.RecordingDeleted:
 	default:
 		return nil
 	}
@@ -58,6 +59,8 @@ func (c *LogCheck) Event(e audit.Event) error {
 		l.last = &SegmentInfo{Session: e.Session, Index: n, Hash: e.Detail["hash"]}
 	case audit.RecordingSealed:
 		l.seal = e.Detail["hash"]
+	case audit.RecordingDeleteOrdered:
+		l.ordered = true
 	case audit.RecordingDeleted:
 		l.deleted = e.Outcome == audit.Success
 	}
@@ -83,6 +86,9 @@ func (c *LogCheck) Finish(ctx context.Context) error {
 
 func (c *LogCheck) one(l *logged) error {
 	r, err := c.dir.Open(l.event.Session)
+	if errors.Is(err, fs.ErrNotExist) && l.ordered {
+		return nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("its recording is missing, and no event says that it was deleted")
 	}
