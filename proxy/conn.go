@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -18,41 +16,53 @@ const (
 // from several goroutines.
 type Conn struct {
 	net.Conn
-	raw syscall.RawConn // nil: only Read can tell that there is something
+	sock *socket // nil: not a socket
 
 	rmu   sync.Mutex
 	rbuf  []byte // pooled; nil while there is nothing in it
 	rest  []byte // the unread part of rbuf
-	reads sizer  // without raw
+	reads sizer  // without sock
 
 	wmu     sync.Mutex
 	drained sync.Cond // queue became shorter, or empty, or an error
 	queue   []byte    // pooled; nil while empty
-	writing bool      // a flusher is at work
-	werr    error     // sticky: queued bytes were lost
+	writing bool      // somebody is at work who will empty the queue
+	prompt  bool      // writers write themselves; see Prompt
+	hold    int
+	werr    error // sticky: queued bytes were lost
 	closed  bool
 }
 
 // Buffered wraps conn with 64 KiB of read-ahead, held only while there is
-// something in it, and an asynchronous writer that coalesces small writes:
-// x/crypto/ssh reads and writes through 4 KiB buffers, which costs two system
-// calls a packet on each layer.
+// something in it, and a queue that coalesces small writes: x/crypto/ssh reads
+// and writes through 4 KiB buffers, which costs two system calls a packet on
+// each layer.
 //
-// A Write returns once its bytes are queued (it waits while 256 KiB are); an
-// error of the connection is returned by the next call. Close writes what is
-// queued, for at most a second; Abort does not. Deadlines hold for both sides;
-// a write that was late is lost, and every later one fails.
+// A Write to a socket that takes it at once is done by the writer: a
+// keystroke's answer waits for no other goroutine. What the socket does not
+// take, and everything if conn is not a socket, is queued, and the Write
+// returns (it waits while 256 KiB are queued); an error of the connection is
+// then returned by the next call. Close writes what is queued, for at most a
+// second; Abort does not. Deadlines hold for both sides; a write that was late
+// is lost, and every later one fails.
 //
 // An idle Conn over a socket holds no buffer and no goroutine.
 func Buffered(conn net.Conn) *Conn {
-	c := &Conn{Conn: conn}
+	c := &Conn{Conn: conn, sock: newSocket(conn)}
+	c.prompt = c.sock != nil
 	c.drained.L = &c.wmu
-	if s, ok := conn.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			c.raw = raw
-		}
-	}
 	return c
+}
+
+// Prompt is called when the writer is known. Writes are from now on done by
+// the writer if nobody else is at it, even where that may block; and a write
+// of exactly hold bytes waits for the next one, which the writer promises to
+// follow at once, so that the two become one: bufio.Writer, in front of a
+// packet that is larger than its buffer.
+func (c *Conn) Prompt(hold int) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	c.prompt, c.hold = true, hold
 }
 
 func (c *Conn) Read(p []byte) (int, error) {
@@ -79,40 +89,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // fill reads at least one byte ahead.
 func (c *Conn) fill() error {
-	if c.raw == nil {
+	if c.sock == nil {
 		return c.fillBlind()
 	}
-	var n int
-	var readErr error
-	var buf []byte
-	err := c.raw.Read(func(fd uintptr) bool {
-		// Only here is a buffer needed: the poller waits without one.
-		buf = GetBuffer(readAhead)
-		for {
-			n, readErr = syscall.Read(int(fd), buf)
-			if readErr != syscall.EINTR {
-				break
-			}
-		}
-		if readErr == syscall.EAGAIN {
-			PutBuffer(buf)
-			buf = nil
-			return false
-		}
-		return true
-	})
-	switch {
-	case err != nil: // a deadline, or closed; nothing was read
-		if buf != nil {
-			PutBuffer(buf)
-		}
+	buf, n, err := c.sock.read()
+	if err != nil {
 		return err
-	case readErr != nil:
-		PutBuffer(buf)
-		return &net.OpError{Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: readErr}
-	case n == 0:
-		PutBuffer(buf)
-		return io.EOF
 	}
 	c.rbuf, c.rest = buf, buf[:n]
 	return nil
@@ -140,41 +122,89 @@ func (c *Conn) fillBlind() error {
 func (c *Conn) Write(p []byte) (int, error) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	for done := 0; ; {
+	done := 0
+	if c.prompt && !c.writing && c.werr == nil && !c.closed {
+		if len(p) == c.hold && len(c.queue) == 0 {
+			c.enqueue(p)
+			return len(p), nil
+		}
+		done = c.writeNow(p)
+	}
+	for {
 		for c.werr == nil && !c.closed && len(c.queue) >= maxQueued {
 			c.drained.Wait()
 		}
-		if c.werr != nil {
+		switch {
+		case c.werr != nil:
 			return done, c.werr
-		}
-		if c.closed {
+		case done == len(p):
+			c.drain()
+			return done, nil
+		case c.closed:
 			return done, net.ErrClosed
 		}
 		n := min(len(p)-done, maxQueued-len(c.queue))
 		c.enqueue(p[done : done+n])
-		if done += n; done == len(p) {
-			return done, nil
-		}
+		c.drain()
+		done += n
 	}
 }
 
-// enqueue appends to the queue, and starts a flusher if there is none. It is a
-// goroutine of its own for as long as there is something to write: by the time
-// it runs, the other writes of the packet are mostly in the queue too.
+// writeNow writes what is held and p, and returns how much of p was written:
+// what a socket takes without waiting, or all. Writes of others are queued
+// meanwhile.
+func (c *Conn) writeNow(p []byte) (done int) {
+	var n int
+	held := c.queue
+	if c.sock != nil {
+		n, c.werr = c.sock.write(held, p)
+		if n < len(held) {
+			c.queue = held[:copy(held, held[n:])]
+			return 0
+		}
+		PutBuffer(held)
+		c.queue = nil
+		return n - len(held)
+	}
+	whole := p
+	if len(held) > 0 {
+		c.enqueue(p)
+		whole = c.queue
+	}
+	c.queue, c.writing = nil, true
+	c.wmu.Unlock()
+	n, err := c.Conn.Write(whole)
+	c.wmu.Lock()
+	c.writing = false
+	c.drained.Broadcast()
+	if len(held) > 0 {
+		PutBuffer(whole)
+	}
+	c.werr = err
+	return max(0, n-len(held))
+}
+
+// enqueue appends to the queue.
 func (c *Conn) enqueue(p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	need := len(c.queue) + len(p)
 	if c.queue == nil {
-		c.queue = GetBuffer(need)[:0]
+		c.queue = GetBuffer(max(need, c.hold+1))[:0] // more will follow what is held
 	} else if need > cap(c.queue) {
 		bigger := append(GetBuffer(need)[:0], c.queue...)
 		PutBuffer(c.queue)
 		c.queue = bigger
 	}
 	c.queue = append(c.queue, p...)
-	if !c.writing {
+}
+
+// drain starts a flusher if there is something to write and nobody does. It is
+// a goroutine of its own for as long as there is something to write: by the
+// time it runs, other writes are mostly in the queue too.
+func (c *Conn) drain() {
+	if len(c.queue) > 0 && !c.writing {
 		c.writing = true
 		go c.flush()
 	}
@@ -189,7 +219,12 @@ func (c *Conn) flush() {
 		c.queue = nil
 		c.drained.Broadcast()
 		c.wmu.Unlock()
-		_, err := c.Conn.Write(buf)
+		var err error
+		if c.sock != nil {
+			err = c.sock.writeAll(buf)
+		} else {
+			_, err = c.Conn.Write(buf)
+		}
 		PutBuffer(buf)
 		c.wmu.Lock()
 		if err != nil {
@@ -208,6 +243,7 @@ func (c *Conn) flush() {
 func (c *Conn) Flush() error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
+	c.drain()
 	for c.writing {
 		c.drained.Wait()
 	}
@@ -227,6 +263,7 @@ func (c *Conn) Close() error {
 	c.wmu.Lock()
 	c.closed = true
 	c.drained.Broadcast()
+	c.drain()
 	if c.writing {
 		late := time.AfterFunc(linger, func() { c.Conn.Close() })
 		for c.writing {

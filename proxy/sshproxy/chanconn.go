@@ -3,11 +3,14 @@ package sshproxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/proxy"
 )
 
 // A chanConn is an SSH channel as a net.Conn, for the connection inside. It
@@ -52,4 +55,43 @@ func (w *watchedConn) Read(p []byte) (int, error) {
 		w.gone(errClientGone)
 	}
 	return n, err
+}
+
+// libraryBuffer is what the SSH library writes through: a packet that is
+// larger arrives as so many bytes, and the rest at once.
+const libraryBuffer = 4096
+
+// promptly makes the library's writers write by themselves, each packet as a
+// whole. A packet of the ciphers named here is never as long as the buffer, so
+// that none is held: its length is 4 more than a multiple of 8.
+func promptly(conn *proxy.Conn, sc ssh.Conn) {
+	hold := 0
+	if c, ok := sc.(ssh.AlgorithmsConnMetadata); ok {
+		switch c.Algorithms().Write.Cipher {
+		case ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305:
+			hold = libraryBuffer
+		}
+	}
+	conn.Prompt(hold)
+}
+
+// wholePackets writes to a channel inside a channel in pieces of which each
+// fits, sealed, into one packet of the outer one: what is a little more than
+// the largest packet would cost a second one.
+type wholePackets struct{ w io.Writer }
+
+// pieceMax is a packet's 32,768 bytes less 4 for the length, 16 for the tag,
+// up to 20 for the padding and its length, 9 for the header of channel data.
+const pieceMax = 32<<10 - 4 - 16 - 20 - 9
+
+func (w wholePackets) Write(p []byte) (written int, err error) {
+	for pieces := (len(p) + pieceMax - 1) / pieceMax; pieces > 0; pieces-- {
+		n, err := w.w.Write(p[:len(p)/pieces]) // all alike: the last is not a crumb
+		written += n
+		if err != nil {
+			return written, err
+		}
+		p = p[n:]
+	}
+	return written, nil
 }

@@ -225,3 +225,26 @@ func FuzzAgent(f *testing.F) {
 		}
 	})
 }
+
+// A packet of the inner connection fits into one of the outer one.
+func TestPiecesFitIntoPackets(t *testing.T) {
+	for _, n := range []int{0, 1, pieceMax, pieceMax + 1, 64 << 10, 256 << 10} {
+		var sizes []int
+		w := wholePackets{writerFunc(func(p []byte) (int, error) { sizes = append(sizes, len(p)); return len(p), nil })}
+		if got, err := w.Write(make([]byte, n)); got != n || err != nil {
+			t.Errorf("%d: %d %v", n, got, err)
+		}
+		sum := 0
+		for _, s := range sizes {
+			sum += s
+			sealed := 4 + 1 + 9 + s + 4 // length, padding's length, header, data, least padding
+			sealed += (16-(sealed-4)%16)%16 + 16
+			if sealed > 32<<10 {
+				t.Errorf("%d: a piece of %d is a packet of %d", n, s, sealed)
+			}
+		}
+		if sum != n || len(sizes) > n/pieceMax+1 {
+			t.Errorf("%d was written as %v", n, sizes)
+		}
+	}
+}

@@ -103,7 +103,8 @@ func (s *Server) innerHandshake(ctx context.Context, gone context.CancelCauseFun
 	if err != nil {
 		return nil, nil, nil, none, fmt.Errorf("host keys for %q: %w", p.requested, err)
 	}
-	h, init, err := hello(&watchedConn{Conn: proxy.Buffered(conn), gone: gone})
+	buffered := proxy.Buffered(conn)
+	h, init, err := hello(&watchedConn{Conn: buffered, gone: gone})
 	if err != nil {
 		return nil, nil, nil, none, err
 	}
@@ -120,6 +121,7 @@ func (s *Server) innerHandshake(ctx context.Context, gone context.CancelCauseFun
 	if err != nil {
 		return nil, nil, nil, none, err
 	}
+	promptly(buffered, sc.Conn)
 	adm, ok := sc.Permissions.ExtraData[admitted{}].(approval.Admission)
 	if !ok {
 		sc.Close()

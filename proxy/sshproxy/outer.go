@@ -82,6 +82,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		return
 	}
 	defer sc.Close()
+	promptly(buffered, sc.Conn)
 	forget := s.ids.add(sc.SessionID())
 	defer forget()
 	limit.Stop()

@@ -157,7 +157,7 @@ func (c *sessionChannel) copyIn(tap func([]byte) error) error {
 }
 
 func (c *sessionChannel) copyOut(tap func([]byte) error) error {
-	var dst io.Writer = c.down
+	var dst io.Writer = wholePackets{c.down}
 	if c.taps.outFilter != nil {
 		dst = c.taps.outFilter(dst)
 	}

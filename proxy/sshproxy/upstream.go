@@ -148,6 +148,7 @@ func (s *Server) login(ctx context.Context, conn net.Conn, t inventory.Target, u
 		}
 		return nil, err
 	}
+	promptly(buffered, c)
 	return &upstream{Conn: c, chans: chans, reqs: reqs, raw: buffered}, nil
 }
 
