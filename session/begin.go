@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"jit-gateway/approval"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/id"
+	"jit-gateway/internal/store"
 	"jit-gateway/recording"
 )
 
@@ -100,6 +102,9 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 		if err := errors.Join(sealErr, m.o.Recordings.Remove(s.row.ID)); err != nil {
 			m.o.Logger.Warn("remove the recording of a refused session", "session", s.row.ID, "err", err)
 		}
+		if errors.Is(err, store.ErrConflict) { // others began elsewhere at the same time
+			return fmt.Errorf("rule %q allows you %d open sessions at once; end one first", s.row.Rule, s.row.Most)
+		}
 		return fmt.Errorf("begin session: %w", err)
 	}
 	return nil
@@ -113,10 +118,17 @@ func (m *Manager) newSession(adm approval.Admission, meta Meta) *Session {
 		row: Row{
 			ID: id.New(id.Session), GrantID: grant.ID, RequestID: grant.RequestID, UserID: user.ID, User: user.Name,
 			Target: adm.Target().Name, Login: adm.Login(), Protocol: meta.Protocol, Source: meta.Source, Client: meta.Client,
-			Gateway: m.o.Instance, StartedAt: m.o.Clock.Now().UTC(), State: Open,
+			Gateway: m.o.Instance, StartedAt: m.o.Clock.Now().UTC(), State: Open, Rule: adm.Rule().Name, Most: max(0, adm.Rule().Session.Max),
 		},
 	}
 	s.row.Recording = s.row.ID
+	if grant.BreakGlass {
+		s.row.Flags = append(s.row.Flags, FlagBreakGlass)
+	}
+	if len(adm.Rule().Recording.Recipients) > 0 {
+		s.row.Flags = append(s.row.Flags, FlagEncrypted)
+	}
+	s.flags = slices.Clone(s.row.Flags)
 	// Not a child of the connection's context: only a termination or Finish
 	// ends a session, so that its cause is always ours.
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

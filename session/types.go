@@ -39,6 +39,11 @@ type Row struct {
 	BytesOut  int64     `json:"bytes_out,omitempty"`
 	Recording string    `json:"recording,omitempty"` // file name below the recordings directory
 	Flags     []string  `json:"flags,omitempty"`
+	Rule      string    `json:"rule,omitempty"` // of the grant
+
+	// Most is how many open sessions a user may have under Rule, this one
+	// included; 0: any number. The store holds it, as of all gateways at once.
+	Most int `json:"-"`
 }
 
 // Credential is one thing that was minted for a session: the row is written
@@ -60,8 +65,8 @@ type Credential struct {
 
 // Store keeps sessions. Both stores implement it.
 type Store interface {
-	BeginSession(ctx context.Context, r Row, ev audit.Event) error
-	EndSession(ctx context.Context, r Row, ev audit.Event) error // writes the end of an Open row; store.ErrConflict if it is not open
+	BeginSession(ctx context.Context, r Row, ev audit.Event) error // store.ErrConflict if r.Most are open
+	EndSession(ctx context.Context, r Row, ev audit.Event) error   // writes the end of an Open row; store.ErrConflict if it is not open
 	Session(ctx context.Context, id string) (Row, error)
 	ListSessions(ctx context.Context, f Filter) ([]Row, error)
 }
@@ -102,9 +107,11 @@ type Filter struct {
 	State   State
 	Gateway string
 	Cause   string
+	Flag    string
 	Since   time.Time
 	Until   time.Time
-	Limit   int // 100 if zero
+	Before  string // session ID: those that come after it in the list, for paging
+	Limit   int    // 100 if zero
 }
 
 // A Cleaner invalidates one kind of credential and checks that it is dead.

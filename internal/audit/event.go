@@ -55,7 +55,9 @@ const (
 	GatewayRecovered Type = "gateway.recovered"
 	ConfigLoaded     Type = "config.loaded"
 	Heartbeat        Type = "gateway.heartbeat"
-	ClockReset       Type = "clock.reset" // an administrator lowered the high-water mark
+	ClockReset       Type = "clock.reset"   // an administrator lowered the high-water mark
+	KeysRecorded     Type = "keys.recorded" // the first gateway's, or after a rotation: the others are held to them
+	StoreMigrated    Type = "store.migrated"
 
 	UserAdded      Type = "user.added"
 	UserUpdated    Type = "user.updated"

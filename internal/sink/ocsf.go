@@ -33,7 +33,7 @@ var (
 // classes maps every event type; a test holds it complete.
 var classes = map[audit.Type]class{
 	audit.GatewayStarted: lifecycle(3), audit.GatewayStopped: lifecycle(4), audit.GatewayRecovered: lifecycle(99),
-	audit.ConfigLoaded: lifecycle(99), audit.Heartbeat: lifecycle(99), audit.ClockReset: lifecycle(99), audit.CARotated: lifecycle(99),
+	audit.ConfigLoaded: lifecycle(99), audit.Heartbeat: lifecycle(99), audit.ClockReset: lifecycle(99), audit.KeysRecorded: lifecycle(99), audit.StoreMigrated: lifecycle(99), audit.CARotated: lifecycle(99),
 
 	audit.UserAdded: accountChange(1), audit.UserUpdated: accountChange(99), audit.UserDisabled: accountChange(5),
 	audit.UserEnabled: accountChange(2), audit.UserInvited: accountChange(99), audit.KeyAdded: accountChange(99),

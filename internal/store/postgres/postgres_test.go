@@ -57,7 +57,7 @@ var databases atomic.Int64
 func newDatabase(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprint("jit_", databases.Add(1))
-	server.MustExec(t, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY file_copy")
+	server.MustExec(t, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+template+"")
 	return server.URL(name)
 }
 

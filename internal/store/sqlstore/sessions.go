@@ -14,6 +14,9 @@ import (
 // BeginSession implements session.Store.
 func (db *DB) BeginSession(ctx context.Context, r session.Row, ev audit.Event) error {
 	return db.change(ctx, "begin session "+r.ID, ev, func(t *tx) error {
+		if err := t.room(r); err != nil {
+			return err
+		}
 		text, err := encode(r)
 		if err != nil {
 			return err
@@ -22,6 +25,32 @@ func (db *DB) BeginSession(ctx context.Context, r session.Row, ev audit.Event) e
 			r.ID, r.GrantID, r.UserID, r.Target, r.Gateway, string(r.State), r.Cause, ns(r.StartedAt), ns(r.EndedAt), text)
 		return err
 	})
+}
+
+// room looks whether the user may have one more session under the rule. Rules
+// lie in the documents, and few sessions of a user are open.
+func (t *tx) room(r session.Row) error {
+	if r.Most <= 0 {
+		return nil
+	}
+	docs, err := t.all("SELECT doc FROM sessions WHERE user_id = ? AND state = 'open'", r.UserID)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, text := range docs {
+		other, err := decode[session.Row](text)
+		if err != nil {
+			return err
+		}
+		if other.Rule == r.Rule {
+			n++
+		}
+	}
+	if n >= r.Most {
+		return store.ErrConflict
+	}
+	return nil
 }
 
 // EndSession implements session.Store: of two at once, one wins.

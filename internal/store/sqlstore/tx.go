@@ -43,6 +43,27 @@ func (t *tx) one(dest []any, query string, args ...any) error {
 	return t.w.db.dialect.translate(t.w.saw(err))
 }
 
+// all runs a query of one text column.
+func (t *tx) all(query string, args ...any) (out []string, err error) {
+	s, err := t.w.stmt(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.QueryContext(t.w.ctx, t.w.db.dialect.texts(args)...)
+	if err != nil {
+		return nil, t.w.db.dialect.translate(t.w.saw(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+	}
+	return out, t.w.saw(rows.Err())
+}
+
 // must runs an update that is conditional: store.ErrConflict if no row fits.
 func (t *tx) must(query string, args ...any) error {
 	n, err := t.exec(query, args...)

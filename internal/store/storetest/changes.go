@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -148,6 +149,15 @@ func (s *suite) changes() []change {
 			return s.CreateLink(s.ctx, store.Link{Hash: []byte{7}, UserID: alice.ID, KeyFingerprint: "SHA256:a", ExpiresAt: s.now.Add(time.Hour)}, e)
 		})},
 		{"UseLink", false, simple(func(e audit.Event) error { return s.UseLink(s.ctx, []byte{7}, s.now, e) })},
+		{"Introduce", false, simple(func(e audit.Event) error { return s.Introduce(s.ctx, store.Gateway{ID: "I-new"}, e) })},
+		{"Agree", true, func() func(audit.Event) error {
+			n := 0 // each time something new
+			return func(e audit.Event) error {
+				n++
+				return fail(s.Agree(s.ctx, fmt.Sprint("agreed-", n), "x", e))
+			}
+		}},
+		{"Record", false, simple(func(e audit.Event) error { return s.Record(s.ctx, "agreed-2", "x", "y", e) })},
 		{"RaiseFinding", false, simple(func(e audit.Event) error { return s.RaiseFinding(s.ctx, store.Finding{ID: "N-new"}, e) })},
 		{"AckFinding", false, simple(func(e audit.Event) error { return s.AckFinding(s.ctx, "N-new", "U9", "", s.now, e) })},
 		{"CreateAdminAct", false, simple(func(e audit.Event) error {

@@ -46,6 +46,7 @@ type Store interface {
 	AdminActs
 	Recordings
 	Lines
+	Gateways
 	Close() error
 }
 
