@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 )
 
@@ -137,6 +138,39 @@ func (d *Dir) archived(here []Info) ([]Info, error) {
 		if !known[in.Session] {
 			out = append(out, in)
 		}
+	}
+	return out, nil
+}
+
+// LocalFile is one recording in the directory, sealed or not.
+type LocalFile struct {
+	Session string
+	Size    int64
+}
+
+// LocalFiles lists the recordings in the directory that are not live, without
+// opening them.
+func (d *Dir) LocalFiles() ([]LocalFile, error) {
+	names, err := d.fs.List()
+	if err != nil {
+		return nil, fmt.Errorf("list the recordings: %w", err)
+	}
+	var out []LocalFile
+	for _, n := range names {
+		session, ok := strings.CutSuffix(n, suffix)
+		if !ok || checkName(session) != nil {
+			continue
+		}
+		if _, live := d.Live(session); live {
+			continue
+		}
+		size, err := d.LocalSize(session)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		out = append(out, LocalFile{session, size})
 	}
 	return out, nil
 }
