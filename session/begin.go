@@ -105,9 +105,22 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 		if errors.Is(err, store.ErrConflict) { // others began elsewhere at the same time
 			return fmt.Errorf("rule %q allows you %d open sessions at once; end one first", s.row.Rule, s.row.Most)
 		}
+		m.perhapsBegun(s.row)
 		return fmt.Errorf("begin session: %w", err)
 	}
 	return nil
+}
+
+// perhapsBegun has sweep close a row whose beginning was not acknowledged: a
+// connection to the store may break after the change and before the answer.
+func (m *Manager) perhapsBegun(r Row) {
+	r.State, r.EndedAt, r.Cause, r.Reason = Closed, m.o.Clock.Now().UTC(), "refused", "The store did not say that the session may begin."
+	ev := rowEvent(r, audit.SessionEnded)
+	ev.Actor, ev.Detail = audit.Gateway, map[string]string{"cause": r.Cause}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unclosed[r.ID] = closing{r, ev}
+	m.hasWork()
 }
 
 func (m *Manager) newSession(adm approval.Admission, meta Meta) *Session {

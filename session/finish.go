@@ -94,6 +94,7 @@ func (s *Session) finish(ctx context.Context, o Outcome) error {
 	}
 	if len(errs) > 0 {
 		c.ev.Detail["trouble"] = errors.Join(errs...).Error()
+		c.row.Flags = append(c.row.Flags, FlagTrouble)
 	}
 	if err := m.closeRow(ctx, c); err != nil {
 		errs = append(errs, err)
@@ -111,7 +112,8 @@ func (m *Manager) closeRow(ctx context.Context, c closing) error {
 	err := m.o.Store.EndSession(ctx, c.row, c.ev)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err == nil || errors.Is(err, store.ErrConflict) { // ErrConflict: closed already
+	// ErrConflict: closed already. ErrNotFound: it never was, see perhapsBegun.
+	if err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		delete(m.unclosed, c.row.ID)
 		return nil
 	}

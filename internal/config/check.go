@@ -69,6 +69,7 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("tls", "cert and key go together")
 	}
+	d.checkStore(c, doc, bad)
 	checkSinks(c, bad)
 	checkNotify(c, bad)
 	checkTickets(c, bad)

@@ -40,6 +40,8 @@ type Config struct {
 	Recording Recording          `yaml:"recording"`
 	Store     Store              `yaml:"store"`
 	Sinks     []Sink             `yaml:"sinks"` // where the audit log is copied to
+	Notify    Notify             `yaml:"notify"`
+	Tickets   *Tickets           `yaml:"tickets"`
 	Targets   []inventory.Target `yaml:"targets"`
 	Sources   []source.Source    `yaml:"sources"` // targets that are kept elsewhere
 	Trust     []source.Trust     `yaml:"trust"`   // host CAs by pattern, pins from known_hosts
@@ -99,7 +101,8 @@ type Recording struct {
 
 // Store says where state is kept: SQLite below DataDir, or PostgreSQL.
 type Store struct {
-	Path string `yaml:"path"` // DataDir/jit-gateway.db if empty
+	Path     string         `yaml:"path"`     // DataDir/jit-gateway.db if empty
+	Postgres *StorePostgres `yaml:"postgres"` // instead of a file: shared by several gateways
 }
 
 // Sink is one receiver of the audit log.
@@ -126,6 +129,7 @@ func Default() Config {
 		Limits: Limits{Connections: 4096, ConnectionsPerSource: 256, PreAuth: 30 * time.Second, Wait: 15 * time.Minute,
 			StoreGrace: time.Minute, Drain: 30 * time.Second},
 		Recording: Recording{Interval: 200 * time.Millisecond},
+		Notify:    Notify{Expiring: 10 * time.Minute},
 	}
 }
 
@@ -179,11 +183,11 @@ func Parse(path string, raw []byte) (*Config, error) {
 	if len(doc.Content) > 0 {
 		d.value(doc.Content[0], reflect.ValueOf(&c).Elem(), "", false)
 	}
-	if len(d.errs) == 0 {
-		c.complete()
-		d.trust(&c, &doc)
-		d.check(&c, &doc)
-	}
+	shape := len(d.errs)
+	c.complete()
+	d.trust(&c, &doc)
+	d.check(&c, &doc)
+	d.forget(shape)
 	if len(d.errs) > 0 {
 		return nil, d.joined()
 	}
@@ -207,11 +211,17 @@ func (c *Config) complete() {
 	if c.Recording.Dir = abs(c.Recording.Dir); c.Recording.Dir == "" {
 		c.Recording.Dir = filepath.Join(c.DataDir, "recordings")
 	}
-	if c.Store.Path = abs(c.Store.Path); c.Store.Path == "" {
+	if c.Store.Path = abs(c.Store.Path); c.Store.Path == "" && c.Store.Postgres == nil {
 		c.Store.Path = filepath.Join(c.DataDir, "jit-gateway.db")
 	}
 	for i := range c.Sinks {
 		c.Sinks[i].Path, c.Sinks[i].CAFile = abs(c.Sinks[i].Path), abs(c.Sinks[i].CAFile)
+	}
+	for i := range c.Notify.Channels {
+		c.Notify.Channels[i].CAFile = abs(c.Notify.Channels[i].CAFile)
+	}
+	if c.Tickets != nil {
+		c.Tickets.CAFile = abs(c.Tickets.CAFile)
 	}
 	if c.SealKey == "" {
 		c.SealKey = "file:" + filepath.Join(c.DataDir, "keys", "seal.key")

@@ -29,7 +29,7 @@ func (w *writer) commit(group []*job) {
 	for try := 1; ; try++ {
 		first, got, err := w.attempt(group)
 		if got == unknown {
-			got, err = w.settle(first, err)
+			got, err = w.settle(began, first, err)
 		}
 		if got == settled {
 			return
@@ -172,7 +172,7 @@ func (w *writer) catchUp() error {
 // settle finds out what became of a COMMIT that nobody answered. On a new
 // connection the log's lock is granted only when the old transaction has
 // ended, so the event is there now, or never will be.
-func (w *writer) settle(first *audit.Leaf, why error) (outcome, error) {
+func (w *writer) settle(began time.Time, first *audit.Leaf, why error) (outcome, error) {
 	if first == nil {
 		return undone, why // no event: what is changed without one may be changed twice
 	}
@@ -180,6 +180,9 @@ func (w *writer) settle(first *audit.Leaf, why error) (outcome, error) {
 	for try := range attempts {
 		if try > 0 {
 			time.Sleep(time.Duration(try) * 200 * time.Millisecond)
+		}
+		if t := w.db.dialect.Timeout; t > 0 && time.Since(began) > 3*t {
+			break
 		}
 		var there bool
 		if there, err = w.there(first); err != nil {
