@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 var (
@@ -21,6 +22,13 @@ func ValidName(name string) error {
 		return fmt.Errorf("%q is a reserved name", name)
 	}
 	return nil
+}
+
+// LoginName makes a login name of what an identity provider calls somebody:
+// lower case, without a domain. It may be none: see ValidName.
+func LoginName(s string) string {
+	s, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(s)), "@")
+	return s
 }
 
 // ValidGroup is the same for names of groups, which may come from elsewhere

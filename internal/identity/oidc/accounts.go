@@ -100,7 +100,7 @@ func (a *Accounts) first(ctx context.Context, c Claims, who audit.Actor) (identi
 			return u, err
 		}
 	}
-	name := LoginName(c.Name)
+	name := identity.LoginName(c.Name)
 	if err := identity.ValidName(name); err != nil {
 		return identity.User{}, refuse("No account can be made of your name at the identity provider: %s.", display.Line(err.Error(), 200))
 	}
@@ -188,11 +188,4 @@ func (a *Accounts) merge(have, claimed []string) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// LoginName makes a login name of what a provider calls somebody: lower case,
-// without a domain.
-func LoginName(s string) string {
-	s, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(s)), "@")
-	return s
 }

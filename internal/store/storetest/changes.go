@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ import (
 func EveryChangeIsOneEvent(t *testing.T, open func(t *testing.T) Store) {
 	s := newSuite(t, open)
 	tried := map[string]bool{}
-	for _, c := range append(s.changes(), s.recordingChanges()...) {
+	for _, c := range slices.Concat(s.changes(), s.recordingChanges(), s.identityChanges()) {
 		name, _, _ := strings.Cut(c.name, " ")
 		tried[name] = true
 		prepared := c.prepare()

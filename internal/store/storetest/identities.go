@@ -86,3 +86,16 @@ func useOnce(s *suite) {
 	s.ok(s.UseOnce(s.ctx, "jti 3", until.Add(time.Hour), until, ev(audit.FactorPassed))) // and forgets the two
 	s.is(s.UseOnce(s.ctx, "jti 1", until, until, ev(audit.FactorPassed)), store.ErrConflict)
 }
+
+func (s *suite) identityChanges() []change {
+	g := store.SCIMGroup{ID: "K-new", Name: "sre", Version: 1}
+	simple := func(f func(audit.Event) error) func() func(audit.Event) error {
+		return func() func(audit.Event) error { return f }
+	}
+	return []change{
+		{"CreateSCIMGroup", false, simple(func(e audit.Event) error { return s.CreateSCIMGroup(s.ctx, g, e) })},
+		{"UpdateSCIMGroup", false, simple(func(e audit.Event) error { return s.UpdateSCIMGroup(s.ctx, g, e) })},
+		{"DeleteSCIMGroup", false, simple(func(e audit.Event) error { return s.DeleteSCIMGroup(s.ctx, "K-new", e) })},
+		{"UseOnce", false, simple(func(e audit.Event) error { return s.UseOnce(s.ctx, "jti", s.now.Add(time.Hour), s.now, e) })},
+	}
+}
