@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"iter"
 	"strings"
 	"time"
@@ -162,7 +163,7 @@ func (l *liner) output(c *lineChannel, ev *Event) {
 		if len(c.part[s]) == 0 {
 			c.from[s] = ev.T
 		}
-		i := strings.IndexByte(string(data), '\n')
+		i := bytes.IndexByte(data, '\n')
 		if i < 0 {
 			c.part[s] = append(c.part[s], data[:min(len(data), maxLineText)]...)
 			if len(c.part[s]) < maxLineText {

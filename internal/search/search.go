@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/store"
@@ -44,6 +45,8 @@ const (
 	// through a pipe can be gigabytes of bytes that nobody will ever search.
 	maxLines = 50_000
 	maxText  = 4 << 20
+	// maxNoise is how much output that is no text is looked through for some.
+	maxNoise = 512 << 10
 	// pause after each batch: sessions come first, the index can wait.
 	pause = 10 * time.Millisecond
 )
@@ -100,13 +103,20 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 		return err
 	}
 	var lines []store.Line
-	n, size := 0, 0
+	n, size, skipped := 0, 0, 0
 	for l, err := range r.Lines() {
 		if err != nil {
 			x.Logger.Warn("a damaged recording is indexed as far as it goes", "session", session, "error", err)
 			break
 		}
 		if level == recording.IndexMetadata && (l.Kind == recording.KindOutput || l.Kind == recording.KindInput) {
+			continue
+		}
+		if l.Kind == recording.KindOutput && noise(l.Text) {
+			if skipped += len(l.Text); skipped > maxNoise {
+				x.Logger.Info("a recording is indexed up to where it is no text any more", "session", session, "lines", n)
+				break
+			}
 			continue
 		}
 		if n, size = n+1, size+len(l.Text); n > maxLines || size > maxText {
@@ -130,4 +140,16 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 		return nil
 	}
 	return x.Store.IndexLines(ctx, session, lines)
+}
+
+// noise reports whether a line is a piece of a file that is no text: a fifth
+// of it does not belong into any.
+func noise(line string) bool {
+	bad, all := 0, 0
+	for _, r := range line {
+		if all++; r == utf8.RuneError || r < ' ' && r != '\t' && r != '\x1b' && r != '\b' && r != '\r' {
+			bad++
+		}
+	}
+	return bad*5 > all
 }
