@@ -21,6 +21,7 @@ import (
 	"jit-gateway/approval/mfa"
 	"jit-gateway/approval/policy"
 	"jit-gateway/ca"
+	"jit-gateway/internal/archive"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/command"
 	"jit-gateway/internal/config"
@@ -31,7 +32,8 @@ import (
 	"jit-gateway/internal/search"
 	"jit-gateway/internal/sink"
 	"jit-gateway/internal/source"
-	"jit-gateway/internal/store/sqlite"
+	"jit-gateway/internal/store/postgres"
+	"jit-gateway/internal/store/sqlstore"
 	"jit-gateway/internal/web"
 	"jit-gateway/proxy"
 	"jit-gateway/proxy/pgproxy"
@@ -48,7 +50,10 @@ type gateway struct {
 	registry *prometheus.Registry
 	ready    atomic.Bool
 
-	db           *sqlite.DB
+	db           *sqlstore.DB
+	shared       *postgres.DB // the same, if other gateways use it too
+	closeStore   func() error
+	presence     *presence
 	rules        atomic.Pointer[policy.Set]
 	inventory    *inventory.Live
 	loading      sync.Mutex         // of the inventory
@@ -64,6 +69,7 @@ type gateway struct {
 	drained      chan struct{} // closed when no session is left
 	checkpoints  *audit.Checkpointer
 	sinks        *sink.Runner
+	keeper       *archive.Keeper
 	jobs         []job
 }
 
@@ -93,7 +99,10 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	}
 
 	// The store, and the log that every change goes to.
-	if g.db, err = sqlite.Open(ctx, c.Store.Path, sqlite.Options{Now: now}); err != nil {
+	if err := g.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if g.presence, err = bePresent(c.DataDir, g.instance); err != nil {
 		return nil, err
 	}
 	skey, err := config.Secret("file:" + filepath.Join(keys, "audit.key"))
@@ -129,6 +138,9 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
+	if err := g.agree(ctx, authority, auditKey, box); err != nil {
+		return nil, err
+	}
 	if g.tls, err = pageTLS(c, authority); err != nil {
 		return nil, err
 	}
@@ -159,6 +171,9 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
+	if err := g.archive(recordings); err != nil {
+		return nil, err
+	}
 	g.job("search index", (&search.Indexer{Store: g.db, Recordings: recordings, Logger: log}).Run)
 	tokens := ca.NewTokens(authority, g.db, now)
 	talk, err := dialogue.New(dialogue.Options{Approvals: approvals, MFA: factors, Users: g.db, Feed: g.db, Now: now,
@@ -167,12 +182,12 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 		return nil, err
 	}
 	cleaner := pgproxy.NewRoleCleaner(config.Secret)
-	g.sessions, err = session.NewManager(session.Options{
+	g.sessions, err = session.NewManager(g.sharing(session.Options{
 		Instance: g.instance, Store: g.db, Credentials: g.db, Instances: g.db, Grants: g.db, Log: g.db, Feed: g.db,
 		Recordings: recordings, Tokens: tokens, Cleaners: cleaner.Cleaners(),
 		Logger: log, Metrics: session.NewMetrics(g.registry),
-		Exclusive: true, StoreGrace: c.Limits.StoreGrace, // one gateway holds a SQLite store
-	})
+		StoreGrace: c.Limits.StoreGrace,
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +258,7 @@ func (g *gateway) close() error {
 	if g.db == nil {
 		return nil
 	}
-	return g.db.Close()
+	return errors.Join(g.closeStore(), g.presence.close())
 }
 
 // load makes rules and inventory from a configuration, the store and the
@@ -271,10 +286,15 @@ func (g *gateway) reload(ctx context.Context) error {
 	return g.load(ctx, c)
 }
 
-// mayAdmit refuses when the clock cannot be trusted or a required copy of the
-// log is not being made.
+// mayAdmit refuses when the clock cannot be trusted, a required copy of the
+// log is not being made, or too many recordings wait for the object store.
 func (g *gateway) mayAdmit(ctx context.Context) error {
-	if err := g.sinks.Check(); err != nil {
+	for _, check := range []func() error{g.sinks.Check, g.keeper.Check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if err := g.db.ClockOK(ctx); err != nil {
 		return err
 	}
 	return g.sessions.ClockOK(ctx)

@@ -71,6 +71,7 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 	}
 	d.checkStore(c, doc, bad)
 	checkSinks(c, bad)
+	checkS3(c, bad)
 	checkNotify(c, bad)
 	checkTickets(c, bad)
 	d.checkTargets(c, bad)

@@ -28,6 +28,7 @@ type Config struct {
 	Path string `yaml:"-"` // where it was read from
 
 	Name      string             `yaml:"name"`     // the host name that people use for the gateway
+	Node      string             `yaml:"node"`     // this machine among several gateways; its host name if empty
 	DataDir   string             `yaml:"data_dir"` // relative to the file
 	Listen    Listen             `yaml:"listen"`
 	Public    Public             `yaml:"public"`
@@ -97,6 +98,7 @@ type TLS struct {
 type Recording struct {
 	Dir      string        `yaml:"dir"`      // DataDir/recordings if empty
 	Interval time.Duration `yaml:"interval"` // at most this far behind without strict
+	S3       *S3           `yaml:"s3"`       // where sealed ones go; they stay in Dir if it is left out
 }
 
 // Store says where state is kept: SQLite below DataDir, or PostgreSQL.
@@ -223,6 +225,7 @@ func (c *Config) complete() {
 	if c.Tickets != nil {
 		c.Tickets.CAFile = abs(c.Tickets.CAFile)
 	}
+	c.completeS3(abs)
 	if c.SealKey == "" {
 		c.SealKey = "file:" + filepath.Join(c.DataDir, "keys", "seal.key")
 	}
