@@ -156,15 +156,22 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
+	tickets, err := g.newTickets(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	approvals, err := approval.New(approval.Options{
 		Users: g.db, Inventory: g.inventory, Rules: g.rules.Load, Requests: g.db, Grants: g.db, Log: g.db, Now: now,
 		Roles: approval.Roles{Admins: c.Roles.Admins, Auditors: c.Roles.Auditors},
-		Clock: g.mayAdmit, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db, Findings: g.db,
+		Clock: g.mayAdmit, Feed: g.db, Logger: log, OpenSessions: g.openSessions, History: g.db, Findings: g.db, Tickets: tickets, Expiring: expiring(c),
 	})
 	if err != nil {
 		return nil, err
 	}
 	g.job("approvals", approvals.Run)
+	if err := g.announce(ctx, c, approvals); err != nil {
+		return nil, err
+	}
 
 	// Sessions, their credentials and recordings.
 	recordings, err := recording.OpenDir(c.Recording.Dir, recording.DirOptions{Now: now})

@@ -63,8 +63,8 @@ func encoded(s string) string {
 		return s
 	}
 	var out []string
-	for len(s) > 0 { // at most 45 bytes each, never within a character
-		n := min(len(s), 45)
+	for len(s) > 0 { // at most 39 bytes each, never within a character
+		n := min(len(s), 39)
 		for n < len(s) && !utf8.RuneStart(s[n]) {
 			n--
 		}

@@ -56,3 +56,9 @@ func serverCertificate(names ...string) (keyPEM, certPEM, caPEM []byte, err erro
 	block := func(kind string, b []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}) }
 	return block("PRIVATE KEY", keyDER), block("CERTIFICATE", der), block("CERTIFICATE", caDER), nil
 }
+
+// ServerCertificate makes a CA and a server certificate for the names, in PEM,
+// for servers that a test starts itself.
+func ServerCertificate(names ...string) (keyPEM, certPEM, caPEM []byte, err error) {
+	return serverCertificate(names...)
+}
