@@ -90,7 +90,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the session manager: %w", err)
 	}
-	if err := m.Recover(ctx); err != nil {
+	if err := errors.Join(m.Recover(ctx), m.sealLeftovers(ctx)); err != nil {
 		return fmt.Errorf("start the session manager: %w", err)
 	}
 	alarm, err := m.o.Clock.NewAlarm()

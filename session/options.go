@@ -33,6 +33,11 @@ type Options struct {
 	// Exclusive says that no other gateway can be using the store, so that
 	// every other instance is dead (SQLite: the writer's lock is held).
 	Exclusive bool
+	// Alone, where several gateways share the store, runs fn while no other
+	// gateway runs one under that name; ran is false if another does. May be nil.
+	Alone func(ctx context.Context, name string, fn func(context.Context) error) (ran bool, err error)
+	// Dead are instances that are known to have ended, whatever their last beat.
+	Dead []string
 	// StoreGrace is how long sessions outlive the last sight of the store:
 	// 60 s if zero.
 	StoreGrace time.Duration
@@ -41,6 +46,8 @@ type Options struct {
 	// read cannot stretch the end past G3's 100 ms.
 	CutGrace time.Duration
 	// DeadAfter is how long an instance's last beat is good for: 30 s if zero.
+	// Where others may be cut off from the store it MUST be longer than their
+	// StoreGrace, after which they have ended their sessions themselves.
 	DeadAfter time.Duration
 	// ClockTolerance is how far the clock may be behind the store's high-water
 	// mark (G5): 2 s if zero, for gateways that disagree a little.
@@ -86,6 +93,11 @@ func (o *Options) check() error {
 	}
 	if o.Clock.Now == nil {
 		o.Clock = clock.System()
+	}
+	if o.Alone == nil {
+		o.Alone = func(ctx context.Context, _ string, fn func(context.Context) error) (bool, error) {
+			return true, fn(ctx)
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -29,13 +30,58 @@ func (m *Manager) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for dead gateways: %w", err)
 	}
-	for _, instance := range dead {
+	known := slices.DeleteFunc(slices.Clone(m.o.Dead), func(i string) bool { return slices.Contains(dead, i) })
+	for _, instance := range append(dead, known...) {
 		if instance == m.o.Instance {
 			continue
 		}
-		if err := m.recoverInstance(ctx, instance); err != nil {
+		// Another gateway that is at it needs no help; what it leaves is found
+		// the next time.
+		if _, err := m.o.Alone(ctx, "recover "+instance, func(ctx context.Context) error { return m.recoverInstance(ctx, instance) }); err != nil {
 			return fmt.Errorf("recover what gateway %s left: %w", instance, err)
 		}
+	}
+	return nil
+}
+
+// sealLeftovers seals recordings in this gateway's directory whose sessions
+// another gateway closed while this one was dead: the rows lie in the store
+// that both share, the file only here.
+func (m *Manager) sealLeftovers(ctx context.Context) error {
+	if m.o.Exclusive {
+		return nil // whoever recovers has the directory
+	}
+	_, err := m.o.Alone(ctx, "seal recordings", func(ctx context.Context) error {
+		all, err := m.o.Recordings.List()
+		if err != nil {
+			return err
+		}
+		for _, info := range all {
+			if info.Sealed || info.Live || info.Err != nil {
+				continue
+			}
+			row, err := m.o.Store.Session(ctx, info.Session)
+			switch {
+			case errors.Is(err, store.ErrNotFound):
+				continue
+			case err != nil:
+				return err
+			case row.State == Open: // here and recovered with its instance, or alive on a gateway that shares the directory
+				continue
+			}
+			seal, err := m.o.Recordings.Recover(ctx, info.Session)
+			if err != nil {
+				m.o.Logger.Error("seal the recording of a session that another gateway closed", "session", info.Session, "err", err)
+				continue
+			}
+			if err := m.append(SealEvent(row, seal)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("seal recordings that a crash left: %w", err)
 	}
 	return nil
 }

@@ -22,7 +22,6 @@ import (
 	"jit-gateway/internal/id"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/seal"
-	"jit-gateway/internal/store/sqlite"
 )
 
 //go:embed config.tmpl.yaml
@@ -151,11 +150,11 @@ func (i initCmd) writeConfig(path string) error {
 // firstAdmin adds the administrator and returns their invite, or "" when the
 // store has users.
 func firstAdmin(ctx context.Context, c *config.Config, name string) (string, error) {
-	db, err := sqlite.Open(ctx, c.Store.Path, sqlite.Options{Now: time.Now})
+	db, err := openStore(ctx, c, nil)
 	if err != nil {
 		return "", err
 	}
-	defer db.Close()
+	defer db.close()
 	users, err := db.Users(ctx)
 	if err != nil || len(users) > 0 {
 		return "", err

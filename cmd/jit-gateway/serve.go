@@ -56,6 +56,9 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := g.introduce(ctx); err != nil {
+		return err
+	}
 	// Everything that must outlive the listeners runs under its own context.
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
@@ -95,7 +98,8 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	close(g.drained)
 	err = serving.Wait()
 	stopBase()
-	return errors.Join(err, errDrain, background.Wait())
+	g.presence.forget()
+	return errors.Join(err, errDrain, background.Wait(), g.farewell())
 }
 
 // listener is one open socket and what serves it.

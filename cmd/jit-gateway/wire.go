@@ -235,10 +235,14 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
-	g.web, err = web.New(web.Options{
+	people, err := g.people(factors, commands)
+	if err != nil {
+		return nil, err
+	}
+	g.web, err = web.New(web.Options{People: people,
 		Name: c.Name, URL: publicURL(c), Approvals: approvals, MFA: factors, Users: g.db, Inventory: g.inventory,
 		Pages: g.db, Sessions: g.sessions, Rows: g.db, Recordings: recordings, Feed: g.db, Log: g.db, Now: now, Logger: log,
-		Tokens: tokens, Audit: g.db, Search: g.db.SearchLines, Evidence: packs, Findings: g.db.Findings,
+		Tokens: tokens, Audit: g.db, Search: g.db.SearchLines, Evidence: packs, Findings: g.db.Findings, Admin: services.adminPages(commands),
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/config"
+	"jit-gateway/internal/store"
+	"jit-gateway/internal/store/postgres"
+	"jit-gateway/internal/store/sqlite"
+	"jit-gateway/internal/store/sqlstore"
+	"jit-gateway/session"
+)
+
+// storage is the open store: a file that this gateway alone has open, or a
+// database that it shares.
+type storage struct {
+	*sqlstore.DB
+	shared *postgres.DB // nil: a file
+	close  func() error
+}
+
+// openStore opens what the configuration names.
+func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (storage, error) {
+	pg := c.Store.Postgres
+	if pg == nil {
+		db, err := sqlite.Open(ctx, c.Store.Path, sqlite.Options{Now: now})
+		if err != nil {
+			return storage{}, err
+		}
+		return storage{DB: db.DB, close: db.Close}, nil
+	}
+	dsn, err := config.Secret(pg.DSN)
+	if err != nil {
+		return storage{}, pg.Wrong(err)
+	}
+	o := postgres.Options{Now: now, Readers: pg.Connections}
+	if log != nil {
+		o.Log = func(msg string, err error) { log.Warn(msg, "error", err) }
+	}
+	db, err := postgres.Open(ctx, dsn, o)
+	if err != nil {
+		return storage{}, pg.Wrong(err)
+	}
+	return storage{DB: db.DB, shared: db, close: db.Close}, nil
+}
+
+// openStore opens the gateway's store.
+func (g *gateway) openStore(ctx context.Context) error {
+	s, err := openStore(ctx, g.conf, g.log)
+	if err != nil {
+		return err
+	}
+	g.db, g.shared, g.closeStore = s.DB, s.shared, s.close
+	return nil
+}
+
+// sharing completes the session manager's options: alone with a file, every
+// other instance is dead; with a shared database it is dead when it has been
+// silent for longer than it would keep sessions without the store.
+func (g *gateway) sharing(o session.Options) session.Options {
+	if o.Exclusive = g.shared == nil; o.Exclusive {
+		return o
+	}
+	o.DeadAfter = o.StoreGrace + 30*time.Second
+	o.Alone = g.shared.Alone
+	o.Dead = g.presence.dead
+	return o
+}
+
+// machine is the name of this gateway among others.
+func machine(c *config.Config) string {
+	host, _ := os.Hostname()
+	return cmp.Or(c.Node, host, c.Name)
+}
+
+// introduce tells the log, and the other gateways, that this one begins.
+func (g *gateway) introduce(ctx context.Context) error {
+	t := now()
+	who := store.Gateway{ID: g.instance, Name: machine(g.conf), Version: versionString(), Started: t, Beat: t}
+	return g.db.Introduce(ctx, who, g.lifecycle(audit.GatewayStarted))
+}
+
+// farewell tells the log that it ended in order.
+func (g *gateway) farewell() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := g.db.Append(ctx, g.lifecycle(audit.GatewayStopped))
+	return err
+}
+
+func (g *gateway) lifecycle(t audit.Type) audit.Event {
+	return audit.Event{Type: t, Outcome: audit.Success, Actor: audit.Gateway,
+		Detail: map[string]string{"instance": g.instance, "gateway": machine(g.conf), "version": versionString()}}
+}
+
+// whereabouts says on which gateway a session is, for people who asked another.
+func (g *gateway) whereabouts(ctx context.Context, sessionID string) (string, error) {
+	row, err := g.db.Session(ctx, sessionID)
+	if err != nil {
+		return "", err
+	}
+	if row.State != session.Open || row.Gateway == g.instance {
+		return "", nil
+	}
+	gw, err := g.db.Gateway(ctx, row.Gateway)
+	if errors.Is(err, store.ErrNotFound) {
+		return row.Gateway, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the gateway of session %s: %w", sessionID, err)
+	}
+	return cmp.Or(gw.Name, gw.ID), nil
+}
