@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,8 @@ type Options struct {
 	Logger     *slog.Logger
 	Metrics    *Metrics
 
+	Node string // this gateway among several on one store; empty: it is the only one
+
 	Bucket   *objects.Bucket // nil: recordings stay in the directory
 	Spool    int64           // bytes that may wait for the bucket; beyond, no new session
 	Cache    int64           // bytes of local copies that are kept beside the bucket
@@ -101,7 +104,13 @@ func New(o Options) (*Keeper, error) {
 	return k, nil
 }
 
-const cursorName = "archive"
+// cursor is this gateway's own: each follows for the recordings that it has.
+func (k *Keeper) cursor() string {
+	if k.o.Node == "" {
+		return "archive"
+	}
+	return "archive/" + k.o.Node
+}
 
 // Run keeps until ctx is done.
 func (k *Keeper) Run(ctx context.Context) error {
@@ -129,7 +138,7 @@ func (k *Keeper) Check() error {
 
 // follow makes a row of each seal in the log.
 func (k *Keeper) follow(ctx context.Context) error {
-	after, err := k.o.Store.Cursor(ctx, cursorName)
+	after, err := k.o.Store.Cursor(ctx, k.cursor())
 	if err != nil {
 		return err
 	}
@@ -146,7 +155,7 @@ func (k *Keeper) follow(ctx context.Context) error {
 		if err := k.sealed(ctx, ev); err != nil {
 			return err
 		}
-		if err := k.o.Store.SaveCursor(ctx, cursorName, ev.Seq); err != nil {
+		if err := k.o.Store.SaveCursor(ctx, k.cursor(), ev.Seq); err != nil {
 			return err
 		}
 	}
@@ -162,9 +171,12 @@ type about struct {
 // sealed keeps what is known of a recording from now on. One that cannot be
 // read has its row too, and is kept for ever: that it is missing must be seen.
 func (k *Keeper) sealed(ctx context.Context, ev audit.Event) error {
-	r := store.Recording{Session: ev.Session, Grant: ev.Grant, UserID: ev.User, Target: ev.Target,
+	r := store.Recording{Session: ev.Session, Grant: ev.Grant, UserID: ev.User, Target: ev.Target, Node: k.o.Node,
 		StartedAt: ev.Time, SealedAt: ev.Time, Hash: ev.Detail["hash"]}
 	rd, err := k.o.Recordings.Open(ev.Session)
+	if k.o.Node != "" && errors.Is(err, fs.ErrNotExist) {
+		return nil // another gateway has it
+	}
 	if err != nil {
 		k.o.Logger.Warn("a sealed recording cannot be opened", "session", ev.Session, "error", err)
 		return k.o.Store.AddRecording(ctx, r)

@@ -265,7 +265,7 @@ func TestG7DeletionIsAnEvent(t *testing.T) {
 	p.wait(held, "known", func(store.Recording) bool { return true })
 	p.ok(p.w.DB.IndexLines(t.Context(), id, []store.Line{{Kind: "output", Text: "secret words"}}))
 	p.ok(p.k.Hold(t.Context(), held, "case 12", audit.Actor{ID: "U7", Name: "carol"}, "carol"))
-	if _, err := p.k.Delete(t.Context(), Order{Session: held, ByName: "dave", Reason: "tidy"}); err == nil || !strings.Contains(err.Error(), "held by carol: case 12") {
+	if _, err := p.k.Delete(t.Context(), audit.Actor{}, store.DeletionOrder{Session: held, ByName: "dave", Reason: "tidy"}); err == nil || !strings.Contains(err.Error(), "held by carol: case 12") {
 		t.Errorf("delete what is held: %v", err)
 	}
 	p.ahead.Store(int64(29 * 24 * time.Hour))
@@ -296,7 +296,7 @@ func TestG7DeletionIsAnEvent(t *testing.T) {
 	p.ok(p.k.Release(t.Context(), held, "settled", audit.Actor{ID: "U7"}))
 	p.wait(held, "deleted", gone)
 	p.logAgrees("")
-	if _, err := p.k.Delete(t.Context(), Order{Session: held, Reason: "again"}); err == nil {
+	if _, err := p.k.Delete(t.Context(), audit.Actor{}, store.DeletionOrder{Session: held, Reason: "again"}); err == nil {
 		t.Error("deleted twice")
 	}
 	if err := p.k.Hold(t.Context(), held, "late", audit.Actor{}, "x"); err == nil {
@@ -338,7 +338,7 @@ func TestG9StoreKeepsWhatIsLockedAndHeld(t *testing.T) {
 	if d := r.Object.LockedUntil.Sub(r.RetainUntil).Abs(); d > time.Minute {
 		t.Errorf("locked until %s, kept until %s", r.Object.LockedUntil, r.RetainUntil)
 	}
-	if _, err := p.k.Delete(t.Context(), Order{Session: id, ByName: "eve", Reason: "hide it"}); err == nil || !strings.Contains(err.Error(), "has locked") {
+	if _, err := p.k.Delete(t.Context(), audit.Actor{}, store.DeletionOrder{Session: id, ByName: "eve", Reason: "hide it"}); err == nil || !strings.Contains(err.Error(), "has locked") {
 		t.Errorf("delete what is locked: %v", err)
 	}
 	p.ok(p.k.Hold(t.Context(), id, "case 13", audit.Actor{Name: "carol"}, "carol"))

@@ -13,27 +13,18 @@ import (
 	"jit-gateway/recording/objects"
 )
 
-// A Verdict says whether and by whom a recording may be deleted now.
-type Verdict struct {
-	Recording store.Recording
-	Until     time.Time // end of its retention by the rule then and now; zero: for ever
-	Early     bool      // before that
-	Two       bool      // the rule wants two people
-	Refused   string    // a sentence: nobody may now
-}
-
 // Judge looks at a recording. The error is store.ErrNotFound if there is no
 // sealed one of that session.
-func (k *Keeper) Judge(ctx context.Context, session string) (Verdict, error) {
+func (k *Keeper) Judge(ctx context.Context, session string) (store.DeletionVerdict, error) {
 	r, err := k.o.Store.Recording(ctx, session)
 	if err != nil {
-		return Verdict{}, err
+		return store.DeletionVerdict{}, err
 	}
 	return k.judge(r), nil
 }
 
-func (k *Keeper) judge(r store.Recording) Verdict {
-	v := Verdict{Recording: r, Two: r.TwoToDelete}
+func (k *Keeper) judge(r store.Recording) store.DeletionVerdict {
+	v := store.DeletionVerdict{Recording: r, Two: r.TwoToDelete}
 	days := r.RetainDays
 	if rule, ok := k.o.Rules().Rule(r.Rule); ok { // who lengthened it meant what is there, too
 		days = longer(days, rule.Recording.RetainDays)
@@ -53,20 +44,10 @@ func (k *Keeper) judge(r store.Recording) Verdict {
 	return v
 }
 
-// Order is a decision to delete.
-type Order struct {
-	Session     string
-	Actor       audit.Actor
-	ByName      string
-	AskedBy     string // User id of the first of two administrators
-	ConfirmedBy string // of the second
-	Reason      string
-}
-
 // Delete orders the deletion, and carries it out at once unless an upload is
 // under way; done says whether nothing is left. The caller has made sure that
 // the actor may: Delete itself refuses what nobody may.
-func (k *Keeper) Delete(ctx context.Context, o Order) (done bool, err error) {
+func (k *Keeper) Delete(ctx context.Context, actor audit.Actor, o store.DeletionOrder) (done bool, err error) {
 	v, err := k.Judge(ctx, o.Session)
 	if err != nil {
 		return false, err
@@ -74,10 +55,10 @@ func (k *Keeper) Delete(ctx context.Context, o Order) (done bool, err error) {
 	if v.Refused != "" {
 		return false, errors.New(v.Refused)
 	}
-	if err := k.order(ctx, v, o); err != nil {
+	if err := k.order(ctx, v, actor, o); err != nil {
 		return false, err
 	}
-	if !k.work.TryLock() {
+	if v.Recording.Node != k.o.Node || !k.work.TryLock() {
 		poke(k.again)
 		return false, nil
 	}
@@ -90,14 +71,14 @@ func (k *Keeper) Delete(ctx context.Context, o Order) (done bool, err error) {
 }
 
 // order writes the decision and its event: the intent before the act.
-func (k *Keeper) order(ctx context.Context, v Verdict, o Order) error {
+func (k *Keeper) order(ctx context.Context, v store.DeletionVerdict, actor audit.Actor, o store.DeletionOrder) error {
 	r := v.Recording
-	d := store.Deletion{By: o.Actor.ID, ByName: o.ByName, ConfirmedBy: o.ConfirmedBy, Reason: o.Reason, Early: v.Early, OrderedAt: k.o.Now().UTC()}
+	d := store.Deletion{By: actor.ID, ByName: o.ByName, ConfirmedBy: o.ConfirmedBy, Reason: o.Reason, Early: v.Early, OrderedAt: k.o.Now().UTC()}
 	if o.AskedBy != "" {
 		d.By = o.AskedBy
 	}
 	ev := deletionEvent(r, d, audit.RecordingDeleteOrdered)
-	ev.Actor = o.Actor
+	ev.Actor = actor
 	if err := k.o.Store.OrderDeletion(ctx, r.Session, d, ev); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return fmt.Errorf("the recording of session %s was held or deleted at the same moment", r.Session)
@@ -131,8 +112,8 @@ func deletionEvent(r store.Recording, d store.Deletion, t audit.Type) audit.Even
 // what can be found by its words first, then the bytes. The caller holds work.
 func (k *Keeper) carryOut(ctx context.Context, session string) error {
 	r, err := k.o.Store.Recording(ctx, session)
-	if err != nil || !r.Deleted() || !r.Deletion.DoneAt.IsZero() {
-		return err
+	if err != nil || !r.Deleted() || !r.Deletion.DoneAt.IsZero() || r.Node != k.o.Node {
+		return err // of another gateway: it has the file, and does this
 	}
 	if err := k.remove(ctx, r); err != nil {
 		if ctx.Err() == nil && err.Error() != r.Deletion.LastError { // once for each reason

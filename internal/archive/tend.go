@@ -75,7 +75,7 @@ func (k *Keeper) expire(ctx context.Context, r store.Recording) (waits bool, err
 	if v.Two {
 		return true, nil
 	}
-	return false, k.order(ctx, v, Order{Session: r.Session, Actor: audit.Gateway, ByName: "the gateway",
+	return false, k.order(ctx, v, audit.Gateway, store.DeletionOrder{Session: r.Session, ByName: "the gateway",
 		Reason: fmt.Sprintf("it was kept for %d days, until %s", r.RetainDays, v.Until.Format("2006-01-02"))})
 }
 

@@ -21,6 +21,7 @@ type Recording struct {
 	SealedAt    time.Time       `json:"sealed_at"`
 	Size        int64           `json:"size"`
 	Hash        string          `json:"hash"`           // of the seal, as in the audit log
+	Node        string          `json:"node,omitempty"` // of several gateways, the one whose directory it was sealed in
 	Info        json.RawMessage `json:"info,omitempty"` // header and seal, for lists without opening the file
 
 	Hold     *Hold     `json:"hold,omitempty"`
@@ -70,6 +71,25 @@ type RecordingFilter struct {
 	Ordered bool // deletion is ordered and not done
 	Unequal bool // the object store's legal hold is not as the row's
 	Present bool // no deletion is ordered
+	Deleted bool // deletion is ordered, or done
 	After   string
 	Limit   int // 100 if zero
+}
+
+// DeletionVerdict says whether and by how many a recording may be deleted now.
+type DeletionVerdict struct {
+	Recording Recording
+	Until     time.Time // end of its retention by the rule then and now; zero: for ever
+	Early     bool      // before that
+	Two       bool      // the rule wants two people
+	Refused   string    // a sentence: nobody may now
+}
+
+// DeletionOrder is somebody's decision to delete.
+type DeletionOrder struct {
+	Session     string
+	ByName      string
+	AskedBy     string // User id of the first of two administrators
+	ConfirmedBy string // of the second
+	Reason      string
 }

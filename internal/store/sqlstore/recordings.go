@@ -58,6 +58,9 @@ func (db *DB) Recordings(ctx context.Context, f store.RecordingFilter) ([]store.
 	if f.Present {
 		w.add("ordered_at = 0")
 	}
+	if f.Deleted {
+		w.add("ordered_at > 0")
+	}
 	if f.After != "" {
 		w.add("(sealed_at, session) > (SELECT sealed_at, session FROM recordings WHERE session = ?)", f.After)
 	}

@@ -81,6 +81,7 @@ func recordings(s *suite) {
 	s.is(s.HoldRecording(s.ctx, old.Session, h, ev(audit.RecordingHeld)), store.ErrConflict)
 	s.is(s.StoreRecording(s.ctx, old.Session, o, ev(audit.RecordingArchived)), store.ErrConflict)
 	same(s, s.found(store.RecordingFilter{Ordered: true}), []string{old.Session})
+	same(s, s.found(store.RecordingFilter{Deleted: true}), []string{old.Session})
 	same(s, s.found(store.RecordingFilter{Present: true}), []string{ever.Session, late.Session})
 	s.ok(s.DeletionFailed(s.ctx, old.Session, "locked", ev(audit.RecordingDeleted)))
 	same(s, must(s.Recording(s.ctx, old.Session))(s).Deletion.LastError, "locked")
