@@ -116,11 +116,20 @@ func (w *Writer) pass() error {
 		return err
 	case commit && w.o.Strict:
 		w.durable, w.committing = seq, false
+		w.committed()
 	case commit:
 		w.syncInBackground(seq)
 	}
 	w.wake.Broadcast()
 	return nil
+}
+
+// committed forgets a wish for a commit that is fulfilled: who waits repeats
+// it at each broadcast, and it would make the next event's commit come early.
+func (w *Writer) committed() {
+	if w.durable >= w.seq {
+		w.commit = false
+	}
 }
 
 // task is what one pass has to do without the lock.
@@ -181,7 +190,7 @@ func (w *Writer) watchdog() *time.Timer {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.broken, w.stalled = true, true
-		w.fail(fmt.Errorf("the disk has not answered for %v", w.o.Stall))
+		w.fail(stallError(w.o.Stall))
 	})
 }
 
@@ -255,6 +264,7 @@ func (w *Writer) syncInBackground(seq uint64) {
 			return
 		}
 		w.durable = max(w.durable, seq)
+		w.committed()
 		switch {
 		case w.commit:
 			w.kick()

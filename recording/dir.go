@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -44,9 +43,11 @@ type Dir struct {
 	o       DirOptions
 	archive Archive // nil: there is none
 
-	mu       sync.Mutex
-	live     map[string]*Writer
-	reserved bool // the reserve file has its full size
+	mu   sync.Mutex
+	live map[string]*Writer
+
+	reserve  sync.Mutex // held while the reserve is written, which may take long
+	reserved bool       // it has its full size
 }
 
 // OpenDir opens the directory, which it makes with mode 0700 if there is none.
@@ -90,10 +91,10 @@ func (d *Dir) Create(h Header, o Options) (*Writer, error) {
 	if err := checkName(h.Session); err != nil {
 		return nil, err
 	}
-	if err := d.keepReserve(); err != nil {
+	o.defaults(d)
+	if err := within(o.Stall, d.keepReserve, nil); err != nil {
 		return nil, fmt.Errorf("no recording can begin: %w", err)
 	}
-	o.defaults(d)
 	if h.Start.IsZero() {
 		h.Start = o.Now()
 	}
@@ -121,7 +122,7 @@ func (d *Dir) Create(h Header, o Options) (*Writer, error) {
 	}
 	d.live[h.Session] = w
 	d.mu.Unlock()
-	if err := w.begin(wraps); err != nil {
+	if err := within(o.Stall, func() error { return w.begin(wraps) }, w.abandon); err != nil {
 		d.forget(w)
 		return nil, fmt.Errorf("begin the recording of session %s: %w", h.Session, plain(err))
 	}
@@ -167,6 +168,15 @@ func (w *Writer) begin(wraps []byte) (err error) {
 	w.synced = w.end
 	w.safe.Store(w.end)
 	return fsys.SyncDir()
+}
+
+// abandon removes what begin has made after nobody waited for it any more.
+func (w *Writer) abandon() {
+	w.closeFiles()
+	for _, name := range []string{w.h.Session + suffix, w.h.Session + tailSuffix} {
+		w.dir.fs.Remove(name) //nolint:errcheck // a recording that nobody knows of is no harm
+	}
+	w.dir.fs.SyncDir() //nolint:errcheck // likewise
 }
 
 // Live returns the writer of a session that is being recorded here.
@@ -277,53 +287,4 @@ func (d *Dir) Recover(ctx context.Context, session string) (Seal, error) {
 		return Seal{}, fmt.Errorf("session %s is being recorded; there is nothing to recover", session)
 	}
 	return d.recover(session, "crashed", d.o.OnSegment, d.o.OnSealed)
-}
-
-// keepReserve makes sure that the reserve is there.
-func (d *Dir) keepReserve() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.reserved || d.o.Reserve < 0 {
-		return nil
-	}
-	f, err := d.fs.Open(reserveName, true)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = d.fs.Create(reserveName)
-	}
-	if err != nil {
-		return fmt.Errorf("keep disk space in reserve: %w", plain(err))
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return fmt.Errorf("keep disk space in reserve: %w", plain(err))
-	}
-	buf := make([]byte, 1<<20)
-	rand.Read(buf) // not zeros: a file system could leave those out
-	for size < d.o.Reserve {
-		n := min(int64(len(buf)), d.o.Reserve-size)
-		if _, err := f.WriteAt(buf[:n], size); err != nil {
-			if errors.Is(err, syscall.ENOSPC) {
-				return fmt.Errorf("the disk is full: %d MiB must be free so that what is begun can be finished: %w", d.o.Reserve>>20, plain(err))
-			}
-			return fmt.Errorf("keep disk space in reserve: %w", plain(err))
-		}
-		size += n
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("keep disk space in reserve: %w", plain(err))
-	}
-	d.reserved = true
-	return nil
-}
-
-// spendReserve frees the reserve for the recordings that are live now. New
-// ones are refused until it can be made again.
-func (d *Dir) spendReserve() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.reserved = false
-	if d.o.Reserve > 0 {
-		d.fs.Remove(reserveName) //nolint:errcheck // it may be gone: another recording's full disk came first
-	}
 }

@@ -1,11 +1,14 @@
 package recording
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -23,17 +26,24 @@ type memFS struct {
 	room    int64 // bytes that the disk has left; -1: endless
 	trace   []string
 	block   chan struct{} // Sync waits for it, if not nil
+
+	all   bool          // an I/O error is one of writes, creations and removals too
+	stall chan struct{} // the step waits for it, if what is stalled
 }
 
 type fault int
 
 const (
-	crash  fault = iota + 1 // the machine stops; this write may be torn
-	ioErr                   // this and every later sync fails
-	denied                  // this and every later write is refused
+	crash   fault = iota + 1 // the machine stops; this write may be torn
+	ioErr                    // this and every later sync fails
+	denied                   // this and every later write is refused
+	full                     // this and every later write finds no room, until the reserve is given up
+	stalled                  // this step does not end
 )
 
-func (f fault) String() string { return [...]string{"none", "crash", "I/O error", "permission"}[f] }
+func (f fault) String() string {
+	return [...]string{"none", "crash", "I/O error", "permission", "full disk", "stall"}[f]
+}
 
 var errDead = errors.New("the machine has stopped")
 
@@ -47,6 +57,49 @@ type memFile struct {
 	now     []byte // as the running system sees it
 	durable []byte
 	pending []memOp // since the last sync
+	holds   string  // what was written last, in words
+}
+
+// kindOf names a file of a recording in the words of the fault matrix.
+func kindOf(name string) string {
+	switch {
+	case name == reserveName:
+		return "reserve"
+	case strings.HasSuffix(name, tailSuffix):
+		return "tail"
+	}
+	return "recording"
+}
+
+// contents names what a write is of, by its first block.
+func contents(p []byte) string {
+	if bytes.HasPrefix(p, []byte(magic)) {
+		return "header to the"
+	}
+	if h, ok := parseHead(p); ok {
+		switch h.typ {
+		case blockChunk:
+			return "events to the"
+		case blockKey:
+			return "key to the"
+		case blockScreens, blockTrailer:
+			return "trailer to the"
+		case blockFooter:
+			return "footer to the"
+		}
+	}
+	return "bytes to the"
+}
+
+// refuses is the error of what a fault makes impossible. Called with mu held.
+func (m *memFS) refuses(what fault, op, name string) error {
+	switch {
+	case what == denied:
+		return &fs.PathError{Op: op, Path: name, Err: syscall.EACCES}
+	case what == ioErr && m.all:
+		return &fs.PathError{Op: op, Path: name, Err: syscall.EIO}
+	}
+	return nil
 }
 
 type memOp struct {
@@ -61,6 +114,13 @@ func (m *memFS) do(op string) (happens fault, err error) {
 	}
 	m.step++
 	m.trace = append(m.trace, op)
+	if m.at > 0 && m.step == m.at && m.what == stalled {
+		wait := m.stall
+		m.mu.Unlock()
+		<-wait
+		m.mu.Lock()
+		return 0, nil
+	}
 	if m.at > 0 && m.step >= m.at {
 		if m.what == crash {
 			m.dead = true
@@ -78,9 +138,11 @@ func (m *memFS) Create(name string) (file, error) {
 		return nil, fs.ErrExist
 	}
 	f := &memFile{fs: m, name: name}
-	if happens, err := m.do("create " + name); happens == denied {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
-	} else if err != nil {
+	happens, err := m.do("create " + kindOf(name))
+	if err == nil {
+		err = m.refuses(happens, "open", name)
+	}
+	if err != nil {
 		return nil, err
 	}
 	m.files[name] = f
@@ -99,7 +161,11 @@ func (m *memFS) Open(name string, write bool) (file, error) {
 func (m *memFS) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, err := m.do("remove " + name); err != nil {
+	happens, err := m.do("remove " + kindOf(name))
+	if err == nil {
+		err = m.refuses(happens, "remove", name)
+	}
+	if err != nil {
 		return err
 	}
 	f := m.files[name]
@@ -126,7 +192,11 @@ func (m *memFS) List() ([]string, error) {
 func (m *memFS) SyncDir() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, err := m.do("sync directory"); err != nil {
+	happens, err := m.do("sync the directory")
+	if err == nil && happens != denied {
+		err = m.refuses(happens, "fsync", ".")
+	}
+	if err != nil {
 		return err
 	}
 	m.durable = map[string]*memFile{}
@@ -167,9 +237,16 @@ func apply(b []byte, op memOp) []byte {
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	happens, err := f.fs.do("write " + f.name)
+	f.holds = contents(p)
+	happens, err := f.fs.do("write " + f.holds + " " + kindOf(f.name))
 	if happens == denied {
 		return 0, &fs.PathError{Op: "write", Path: f.name, Err: syscall.EACCES}
+	}
+	if happens == full && f.fs.files[reserveName] != nil {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC}
+	}
+	if happens == ioErr && f.fs.all {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: syscall.EIO}
 	}
 	if err != nil && happens != crash {
 		return 0, err
@@ -196,7 +273,7 @@ func (f *memFile) Sync() error {
 		<-wait
 		f.fs.mu.Lock()
 	}
-	happens, err := f.fs.do("sync " + f.name)
+	happens, err := f.fs.do("sync " + f.holds + " " + kindOf(f.name))
 	if happens == ioErr {
 		return &fs.PathError{Op: "fdatasync", Path: f.name, Err: syscall.EIO}
 	}
@@ -210,7 +287,7 @@ func (f *memFile) Sync() error {
 func (f *memFile) Truncate(size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if _, err := f.fs.do("truncate " + f.name); err != nil {
+	if _, err := f.fs.do("truncate " + kindOf(f.name)); err != nil {
 		return err
 	}
 	op := memOp{off: size}
@@ -227,6 +304,19 @@ func (f *memFile) Size() (int64, error) {
 
 func (f *memFile) Close() error { return nil }
 
+// afterKill returns what a process that starts again finds: everything that
+// was written, since the machine has not stopped.
+func (m *memFS) afterKill() *memFS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := newMemFS()
+	for name, f := range m.files {
+		n.files[name] = &memFile{fs: n, name: name, now: slices.Clone(f.now), durable: slices.Clone(f.now)}
+		n.durable[name] = n.files[name]
+	}
+	return n
+}
+
 // afterCrash returns what a machine that starts again finds: names that were
 // not synced may be there or not, and each write since a file's last sync may
 // be there whole, in part, or not at all, whatever came later.
@@ -235,17 +325,20 @@ func (m *memFS) afterCrash(r *rand.Rand) *memFS {
 	defer m.mu.Unlock()
 	n := newMemFS()
 	names := map[string]*memFile{}
-	for name, f := range m.durable {
+	for _, name := range slices.Sorted(maps.Keys(m.durable)) {
+		f := m.durable[name]
 		if m.files[name] != nil || r.IntN(2) == 0 { // an unsynced removal may not have happened
 			names[name] = f
 		}
 	}
-	for name, f := range m.files {
+	for _, name := range slices.Sorted(maps.Keys(m.files)) {
+		f := m.files[name]
 		if m.durable[name] != nil || r.IntN(2) == 0 {
 			names[name] = f
 		}
 	}
-	for name, f := range names {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		f := names[name]
 		b := slices.Clone(f.durable)
 		for _, op := range f.pending {
 			switch r.IntN(4) {

@@ -38,7 +38,7 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	if rd.fromFooter() == nil {
 		return rd, nil
 	}
-	l, err := c.scan(false)
+	l, err := c.scan(checkNone)
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +88,10 @@ func (r *Reader) fromFooter() error {
 	if !r.header.Encrypted() {
 		return nil
 	}
-	if err := r.walk(r.body, front, true, wraps, ignore); err != nil {
+	if err := r.walk(r.body, front, checkAll, wraps, ignore); err != nil {
 		return err
 	}
-	return r.walk(footer, r.size, true, wraps, ignore)
+	return r.walk(footer, r.size, checkAll, wraps, ignore)
 }
 
 // Close closes the file.
@@ -244,5 +244,5 @@ func (r *Reader) segment(i int, t time.Duration, yield func(Event, error) bool) 
 		}
 		return nil
 	}
-	return r.walk(s.offset, s.offset+s.length, true, visit, gap) == nil
+	return r.walk(s.offset, s.offset+s.length, checkAll, visit, gap) == nil
 }

@@ -36,7 +36,7 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	if err != nil {
 		return fail(fmt.Errorf("%w (%v)", ErrNotBegun, err))
 	}
-	l, err := c.scan(true)
+	l, err := c.scan(checkAll)
 	if err != nil {
 		return fail(err)
 	}
@@ -55,7 +55,7 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	}
 	end := l.end
 	for _, b := range pieces {
-		if _, err := f.WriteAt(b, end); err != nil {
+		if _, err := d.writeAt(f, b, end); err != nil {
 			return fail(err)
 		}
 		end += int64(len(b))
@@ -68,7 +68,7 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	if closed {
 		// The screens that a crash left unwritten are not needed: nothing
 		// comes after them.
-		if end, err = closeRecovered(f, c, l, root, end); err != nil {
+		if end, err = d.closeRecovered(f, c, l, root, end); err != nil {
 			return fail(err)
 		}
 		root = l.segments[len(l.segments)-1].hash
@@ -84,7 +84,7 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	}
 	s := newSeal(session, outcome, d.o.Now(), l.segments, root)
 	s.Recovered = true
-	if _, err := writeFooter(f, end, c.seed, l.segments, root, &s); err != nil {
+	if _, err := d.writeFooter(f, end, c.seed, l.segments, root, &s); err != nil {
 		return fail(err)
 	}
 	if err := dropTail(d.fs, session); err != nil {
@@ -115,14 +115,14 @@ func (d *Dir) untorn(c *container, l *layout, session string) (*layout, error) {
 		if gap.Offset >= synced {
 			cut := *c
 			cut.size = gap.Offset
-			return cut.scan(true)
+			return cut.scan(checkAll)
 		}
 	}
 	return l, nil
 }
 
 // closeRecovered writes the trailer of the open segment.
-func closeRecovered(f file, c *container, l *layout, root [32]byte, end int64) (int64, error) {
+func (d *Dir) closeRecovered(f file, c *container, l *layout, root [32]byte, end int64) (int64, error) {
 	seg := *l.open
 	t := trailer{segment: uint32(len(l.segments)), chunks: l.chunks, events: seg.events, raw: seg.raw,
 		from: seg.from, to: seg.to, offset: seg.offset, screens: seg.screens}
@@ -135,7 +135,7 @@ func closeRecovered(f file, c *container, l *layout, root [32]byte, end int64) (
 	h.Write(body)
 	h.Sum(seg.hash[:0])
 	b := newBlock(blockTrailer, append(body, seg.hash[:]...), c.seed)
-	if _, err := f.WriteAt(b, end); err != nil {
+	if _, err := d.writeAt(f, b, end); err != nil {
 		return 0, err
 	}
 	end += int64(len(b))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -78,17 +79,17 @@ func openContainer(r io.ReaderAt, size int64) (*container, error) {
 }
 
 // walk visits the blocks in [off, end). Where there is none it looks for the
-// next one and tells of the gap. With check, every block is read and its
-// checksum compared; without, only heads are read and block holds the
+// next one and tells of the gap. From the offset check on, every block is read
+// and its checksum compared; before it, only heads are read and block holds the
 // payload of trailers, keys, wraps and footers alone.
-func (c *container) walk(off, end int64, check bool, visit func(off int64, h head, block []byte) error, gap func(from, to int64, why error) error) error {
+func (c *container) walk(off, end, check int64, visit func(off int64, h head, block []byte) error, gap func(from, to int64, why error) error) error {
 	var buf []byte
 	for off < end {
 		h, err := readHead(c.r, off, end)
 		var block []byte
 		if err == nil {
 			switch {
-			case check || h.typ != blockChunk && h.typ != blockScreens:
+			case off >= check || h.typ != blockChunk && h.typ != blockScreens:
 				h, block, err = readBlock(c.r, off, end, c.seed, buf)
 				if err == nil {
 					buf = block
@@ -164,8 +165,14 @@ type layout struct {
 	damage    []Damage
 }
 
+// Where a walk begins to check.
+const (
+	checkAll  = int64(0)
+	checkNone = int64(math.MaxInt64)
+)
+
 // scan walks the whole file.
-func (c *container) scan(check bool) (*layout, error) {
+func (c *container) scan(check int64) (*layout, error) {
 	l := &layout{end: c.body, fileEnd: c.body}
 	at := func() time.Duration {
 		if l.open != nil {

@@ -10,6 +10,10 @@ import (
 	"time"
 )
 
+// sealStalls is how many times Options.Stall the last writes and syncs of a
+// recording may take together.
+const sealStalls = 3
+
 // Seal ends the recording: what was handed over, then the footer, then the
 // disk. It can be called again and returns the same. After a failure it seals
 // what can still be had; if that does not work either, the files stay as they
@@ -34,27 +38,30 @@ func (w *Writer) Seal(outcome string) (Seal, error) {
 	stalled, broken, failure := w.stalled, w.broken, w.err
 	w.mu.Unlock()
 	if stalled {
-		// The files may be written to for as long as the system call lasts.
-		go func() {
-			w.jobs.Wait()
-			w.closeFiles()
-			w.dir.forget(w)
-		}()
-		w.done, w.doneErr = &Seal{}, failure
-		return Seal{}, failure
+		return w.leave(failure, w.jobs.Wait)
 	}
 	w.jobs.Wait()
 
 	var s Seal
 	err := failure
 	if !broken {
-		s, err = w.finish(outcome)
+		ended := make(chan struct{})
+		err = within(sealStalls*w.o.Stall, func() (err error) {
+			defer close(ended)
+			s, err = w.finish(outcome)
+			return err
+		}, nil)
 		if err != nil {
 			w.mu.Lock()
 			w.fail(err)
 			err = w.err
 			w.mu.Unlock()
 			broken = true
+		}
+		select {
+		case <-ended:
+		default:
+			return w.leave(err, func() { <-ended })
 		}
 	}
 	w.mu.Lock()
@@ -63,11 +70,16 @@ func (w *Writer) Seal(outcome string) (Seal, error) {
 	w.closeFiles()
 	w.dir.forget(w)
 	if broken {
-		var rerr error
-		if s, rerr = w.dir.recover(w.h.Session, outcome, w.onSegment(), w.onSealed()); rerr != nil {
-			err = fmt.Errorf("%w; what the disk has is kept for recovery (%v)", err, rerr)
+		recovered := make(chan Seal, 1)
+		rerr := within(sealStalls*w.o.Stall, func() error {
+			s, err := w.dir.recover(w.h.Session, outcome, w.onSegment(), w.onSealed())
+			recovered <- s
+			return err
+		}, nil)
+		if rerr != nil {
+			s, err = Seal{}, fmt.Errorf("%w; what the disk has is kept for recovery (%v)", err, rerr)
 		} else {
-			err = nil // sealed to the last durable event; Err still tells of the failure
+			s, err = <-recovered, nil // sealed to the last durable event; Err still tells of the failure
 		}
 	} else if err == nil {
 		if f := w.onSealed(); f != nil {
@@ -76,6 +88,22 @@ func (w *Writer) Seal(outcome string) (Seal, error) {
 	}
 	w.done, w.doneErr = &s, err
 	return s, err
+}
+
+// leave gives a recording up whose disk does not answer: its files may be
+// written to for as long as the system call lasts, so that it stays live until
+// then, and recovery comes later.
+func (w *Writer) leave(failure error, wait func()) (Seal, error) {
+	w.mu.Lock()
+	w.dismiss()
+	w.mu.Unlock()
+	go func() {
+		wait()
+		w.closeFiles()
+		w.dir.forget(w)
+	}()
+	w.done, w.doneErr = &Seal{}, failure
+	return Seal{}, failure
 }
 
 func stopTimer(t *time.Timer) {
@@ -120,7 +148,7 @@ func (w *Writer) finish(outcome string) (Seal, error) {
 		return Seal{}, err
 	}
 	s := newSeal(w.h.Session, outcome, w.o.Now(), w.segments, w.root)
-	size, err := writeFooter(w.main, w.end, w.seed, w.segments, w.root, &s)
+	size, err := w.dir.writeFooter(w.main, w.end, w.seed, w.segments, w.root, &s)
 	if err != nil {
 		return Seal{}, err
 	}
@@ -139,7 +167,7 @@ func newSeal(session, outcome string, at time.Time, segments []segment, root [32
 }
 
 // writeFooter appends footer and end at off, and makes them durable.
-func writeFooter(f file, off int64, seed uint32, segments []segment, root [32]byte, s *Seal) (int64, error) {
+func (d *Dir) writeFooter(f file, off int64, seed uint32, segments []segment, root [32]byte, s *Seal) (int64, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return 0, fmt.Errorf("encode the seal: %w", err)
@@ -153,7 +181,7 @@ func writeFooter(f file, off int64, seed uint32, segments []segment, root [32]by
 	sum := footerHash(root, p)
 	b := newBlock(blockFooter, p, seed)
 	b = append(b, endBlock(off, sum, seed)...)
-	if _, err := f.WriteAt(b, off); err != nil {
+	if _, err := d.writeAt(f, b, off); err != nil {
 		return 0, err
 	}
 	if err := f.Sync(); err != nil {

@@ -3,8 +3,6 @@ package recording
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
-	"syscall"
 	"time"
 )
 
@@ -42,14 +40,9 @@ func (w *Writer) append(b []byte) error {
 // put writes, and on a full disk spends the reserve and writes once more. The
 // bytes are the same, so an encrypted block is still sealed only once.
 func (w *Writer) put(f file, b []byte, off int64) error {
-	_, err := f.WriteAt(b, off)
-	if !errors.Is(err, syscall.ENOSPC) {
+	full, err := w.dir.writeAt(f, b, off)
+	if full == nil || err != nil {
 		return err
-	}
-	full := fmt.Errorf("the disk is full: %w", plain(err))
-	w.dir.spendReserve()
-	if _, err := f.WriteAt(b, off); err != nil {
-		return full
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

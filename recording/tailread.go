@@ -33,12 +33,12 @@ func (d *Dir) open(f file, session string) (*Reader, error) {
 		if r.fromFooter() == nil {
 			return r, nil
 		}
-		l, err := c.scan(false)
+		l, err := c.scan(checkNone)
 		if err != nil {
 			return nil, err
 		}
 		if !l.sealed {
-			if err := d.join(r, l, session); err != nil {
+			if l, err = d.join(r, l, session); err != nil {
 				return nil, err
 			}
 		}
@@ -53,32 +53,35 @@ func (d *Dir) open(f file, session string) (*Reader, error) {
 	}
 }
 
-// join puts the pieces of the tail behind the recording's whole blocks, and
-// counts them into the layout.
-func (d *Dir) join(r *Reader, l *layout, session string) error {
+// join puts the pieces of the tail behind the recording's whole blocks, as
+// recovery would, and returns the layout of both.
+func (d *Dir) join(r *Reader, l *layout, session string) (*layout, error) {
 	synced, tail := l.synced, false
 	err := d.tail(r.container, session, func(p prelude, _ []byte) bool {
 		tail, synced = true, max(synced, p.synced)
 		return true
 	})
 	if err != nil || !tail {
-		return err
+		return l, err
+	}
+	// What was durable when the newest block was written is whole, or damaged
+	// since; of what is behind it the first torn write is the end.
+	if l, err = r.scan(synced); err != nil {
+		return l, err
+	}
+	if l, err = d.untorn(r.container, l, session); err != nil {
+		return l, err
 	}
 	pieces, err := d.pieces(r.container, l, session)
 	if err != nil {
-		return err
-	}
-	// What is torn behind the last whole block was never acknowledged: it is
-	// the write that the crash, or the reader, came into.
-	if n := len(l.damage); n > 0 && l.damage[n-1].Offset == l.end && l.end >= synced {
-		l.damage = l.damage[:n-1]
+		return l, err
 	}
 	r.r = joined{main: r.r, end: l.end, tail: bytes.Join(pieces, nil)}
 	for _, p := range pieces {
 		l.end += int64(len(p))
 	}
 	r.size = l.end
-	return nil
+	return l, nil
 }
 
 // joined is one file: the first end bytes of main, then tail.

@@ -68,7 +68,7 @@ func (r Report) String() string {
 // together with the audit log, which has the hashes: see Compare.
 func (r *Reader) Verify() Report {
 	rep := Report{Session: r.header.Session, Locked: r.locked() != nil, Sealed: r.sealed, Seal: r.seal}
-	l, err := r.scan(true)
+	l, err := r.scan(checkAll)
 	if err != nil {
 		rep.add(0, 0, 0, "%v", err)
 		return rep
@@ -164,7 +164,7 @@ func (r *Reader) verifySegment(rep *Report, i int, s segment, root [32]byte, off
 		}
 		return nil
 	}
-	if err := r.walk(s.offset, end, true, visit, gap); err != nil {
+	if err := r.walk(s.offset, end, checkAll, visit, gap); err != nil {
 		rep.add(s.offset, i, s.from, "%v", err)
 	}
 	if !bytes.Equal(h.Sum(nil), s.hash[:]) {

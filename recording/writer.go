@@ -100,7 +100,8 @@ type Writer struct {
 	pending []*Watch // to be admitted by the worker
 	resyncs []*Watch // wait for a snapshot
 	watches []*Watch
-	awake   bool // a terminal is held in memory; set by the worker
+	awake   bool   // a terminal is held in memory; set by the worker
+	doing   string // the last statement or command, see Doing
 	jobs    sync.WaitGroup
 
 	disk // owned by the worker, or by Seal once there is none
@@ -222,6 +223,7 @@ func (w *Writer) Event(ev Event) error {
 	if ev.Kind == KindResize {
 		w.terminal = true
 	}
+	w.noteDoing(&ev)
 	w.added(c)
 	return w.settle()
 }
@@ -292,9 +294,11 @@ func (w *Writer) ticked() {
 	}
 }
 
-// kick makes sure that a worker looks at the state after this. Called with mu held.
+// kick makes sure that a worker looks at the state after this. Called with mu
+// held. Who waits for a sync that is under way kicks at each broadcast: there
+// is nothing to do for a worker then, and it would wake the waiter again.
 func (w *Writer) kick() {
-	if !w.running {
+	if !w.running && w.due() {
 		w.running = true
 		w.jobs.Add(1)
 		go w.work()
