@@ -66,7 +66,7 @@ func TestPromptWritesPacketsWhole(t *testing.T) {
 // The same over a socket, one that is full half of the time.
 func TestPromptOverASocket(t *testing.T) {
 	x, y := tcpPair(t)
-	x.(*net.TCPConn).SetWriteBuffer(8 << 10)
+	x.(*net.TCPConn).SetWriteBuffer(16 << 10)
 	a := Buffered(x)
 	a.Prompt(4096)
 	var want, got bytes.Buffer
@@ -86,11 +86,11 @@ func TestPromptOverASocket(t *testing.T) {
 		}
 	}()
 	p := make([]byte, 40_000)
-	for i := range 400 {
+	for i := range 60 {
 		for j := range p {
 			p[j] = byte(i + j)
 		}
-		n := 4096 + i*87
+		n := 4096 + i*587
 		for _, piece := range [][]byte{p[:4096], p[4096:n], p[:17]} {
 			want.Write(piece)
 			if _, err := a.Write(piece); err != nil {

@@ -51,6 +51,12 @@ func TestCiphersFollowTheClient(t *testing.T) {
 			}
 		}
 	}
+	if got := (kexInit{MACsIn: []string{ssh.HMACSHA256, ssh.HMACSHA512ETM}, MACsTo: []string{ssh.HMACSHA256ETM}}).macs(); len(got) != 2 {
+		t.Errorf("a client with ETM is offered %v", got)
+	}
+	if init, _, _ := parseHello(clientHello("aes128-ctr")); len(init.macs()) != 4 || init.macs()[0] != ssh.HMACSHA256ETM { // libssh2
+		t.Errorf("a client without ETM is offered %v", init.macs())
+	}
 	// In pieces, it is not done until it is whole.
 	whole := clientHello("aes128-ctr")
 	for n := range whole[:len(whole)-8] {
@@ -71,6 +77,9 @@ func FuzzHello(f *testing.F) {
 		}
 		if len(init.ciphers()) == 0 {
 			t.Error("no ciphers")
+		}
+		if len(init.macs()) == 0 {
+			t.Error("no MACs")
 		}
 	})
 }

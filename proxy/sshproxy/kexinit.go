@@ -91,6 +91,8 @@ type kexInit struct {
 	Kex       []string
 	CiphersIn []string // client to server
 	CiphersTo []string // server to client
+	MACsIn    []string
+	MACsTo    []string
 }
 
 // parseHello reads a version line and a KEXINIT from the beginning of b; done
@@ -131,7 +133,7 @@ func parseHello(b []byte) (init kexInit, done bool, err error) {
 		return init, false, errors.New("the client's KEXINIT is too short")
 	}
 	payload = payload[17:]
-	for i := range 4 {
+	for i := range 6 {
 		list, rest, ok := takeString(payload)
 		if !ok {
 			return init, false, errors.New("the client's KEXINIT is malformed")
@@ -145,6 +147,10 @@ func parseHello(b []byte) (init kexInit, done bool, err error) {
 			init.CiphersIn = names
 		case 3:
 			init.CiphersTo = names
+		case 4:
+			init.MACsIn = names
+		case 5:
+			init.MACsTo = names
 		}
 	}
 	return init, true, nil
@@ -163,6 +169,19 @@ func (k kexInit) ciphers() []string {
 		return gcm
 	}
 	return []string{ssh.CipherChaCha20Poly1305, ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherAES256CTR, ssh.CipherAES192CTR, ssh.CipherAES128CTR}
+}
+
+// macs are those that seal what is encrypted already, where the client has
+// one in both directions; libssh2 before 1.11 has none.
+func (k kexInit) macs() []string {
+	etm := []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM}
+	has := func(list []string) bool {
+		return slices.ContainsFunc(etm, func(m string) bool { return slices.Contains(list, m) })
+	}
+	if has(k.MACsIn) && has(k.MACsTo) {
+		return etm
+	}
+	return append(etm, ssh.HMACSHA256, ssh.HMACSHA512)
 }
 
 // takeString reads one SSH string (RFC 4251, 5).

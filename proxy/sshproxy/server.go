@@ -173,7 +173,7 @@ func (s *Server) closeOuters(user, fingerprint, why string) {
 }
 
 // newConfig is what outer and inner handshakes have in common. init decides
-// the ciphers.
+// ciphers and MACs.
 func newConfig(init kexInit) *ssh.ServerConfig {
 	c := &ssh.ServerConfig{
 		ServerVersion:           serverVersion,
@@ -182,15 +182,14 @@ func newConfig(init kexInit) *ssh.ServerConfig {
 	}
 	c.Ciphers = init.ciphers()
 	c.KeyExchanges = keyExchanges
-	c.MACs = macs
+	c.MACs = init.macs()
 	return c
 }
 
 // What the gateway speaks: nothing with SHA-1, a hybrid post-quantum exchange
-// first.
+// first; one NIST curve, for clients in FIPS mode.
 var (
-	keyExchanges        = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256, ssh.KeyExchangeECDHP384, ssh.KeyExchangeECDHP521, ssh.KeyExchangeDH16SHA512, ssh.KeyExchangeDH14SHA256}
-	macs                = []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512}
+	keyExchanges        = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256, ssh.KeyExchangeDH16SHA512, ssh.KeyExchangeDH14SHA256}
 	publicKeyAlgorithms = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 )
 
