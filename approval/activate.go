@@ -31,6 +31,9 @@ func (s *Service) Activate(ctx context.Context, c Caller, grantID string, p mfa.
 		if !now.Before(g.ActivateBy) {
 			return audit.Event{}, &GrantError{ErrEnded, *g, fmt.Sprintf("grant %s was not activated by %s; ask again", g.ID, g.ActivateBy.Format("15:04 UTC"))}
 		}
+		if err := machineProof(u, p); err != nil {
+			return audit.Event{}, err
+		}
 		factor, err := s.proof(c, p, g.Rule.Factor.Kinds, g.Hash)
 		if err != nil {
 			return audit.Event{}, err
@@ -74,6 +77,9 @@ func (s *Service) confirm(ctx context.Context, c Caller, u identity.User, g *Gra
 	now := s.now()
 	if !now.Before(g.End) {
 		return audit.Event{}, &GrantError{ErrEnded, *g, fmt.Sprintf("grant %s ended at %s", g.ID, g.End.Format("15:04 UTC"))}
+	}
+	if err := machineProof(u, p); err != nil {
+		return audit.Event{}, err
 	}
 	factor, err := s.proof(c, p, g.Rule.Factor.Kinds, g.Hash)
 	if err != nil {

@@ -32,6 +32,9 @@ func (s *Service) caller(ctx context.Context, c Caller) (identity.User, error) {
 	if !u.Usable(s.o.Now()) {
 		return identity.User{}, refuse(ErrUserDisabled, "your account %s is disabled; ask an administrator", u.Name)
 	}
+	if err := s.machine(ctx, u, c); err != nil {
+		return identity.User{}, err
+	}
 	if c.KeyFingerprint == "" {
 		return u, nil
 	}
@@ -43,6 +46,38 @@ func (s *Service) caller(ctx context.Context, c Caller) (identity.User, error) {
 		return identity.User{}, refuse(ErrUserDisabled, "the key of this connection is no longer registered for %s", u.Name)
 	}
 	return u, nil
+}
+
+// machine holds a machine to its record: it comes from its addresses alone,
+// and somebody who can still answer for it is its owner.
+func (s *Service) machine(ctx context.Context, u identity.User, c Caller) error {
+	if u.Kind != identity.Machine {
+		return nil
+	}
+	if c.Source != "" && !u.MayComeFrom(address(c.Source)) || c.Source == "" && c.Via != "" {
+		return refuse(ErrForbidden, "the machine %s may not come from %s; an administrator changes that: jit-gateway user set %s --source NETWORK", u.Name, c.Source, u.Name)
+	}
+	owner, err := s.o.Users.User(ctx, u.Owner)
+	if u.Owner == "" || errors.Is(err, store.ErrNotFound) || err == nil && (!owner.Usable(s.o.Now()) || owner.Kind == identity.Machine) {
+		return refuse(ErrForbidden, "nobody who is active answers for the machine %s; an administrator names an owner: jit-gateway user set %s --owner USER", u.Name, u.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("read the owner of %s: %w", u.Name, err)
+	}
+	return nil
+}
+
+// machineProof refuses a factor that is not for the kind of user: a code that a
+// machine computes from a seed beside its key is no second factor (G1).
+func machineProof(u identity.User, p mfa.Proof) error {
+	forMachines := p.Kind() == mfa.JobToken || p.Kind() == mfa.MTLS
+	switch {
+	case u.Kind == identity.Machine && !forMachines:
+		return refuse(ErrProofNeeded, "a machine proves itself by its job's token or its certificate: activate --token-stdin, or --challenge and --cert-stdin")
+	case u.Kind != identity.Machine && forMachines:
+		return refuse(ErrProofNeeded, "that second factor is for machines")
+	}
+	return nil
 }
 
 // actor is the caller as the log names them.
@@ -66,6 +101,8 @@ func (s *Service) proof(c Caller, p mfa.Proof, kinds []string, digest string) (F
 		return FactorRecord{}, refuse(ErrProofNeeded, "the rule wants another second factor here: %v", kinds)
 	case p.Kind() == mfa.Passkey && p.Digest() != digest:
 		return FactorRecord{}, refuse(ErrProofNeeded, "the passkey was used for something else; use it for this")
+	case p.Kind() == mfa.MTLS && p.Digest() != digest:
+		return FactorRecord{}, refuse(ErrProofNeeded, "the certificate was used for something else; use it for this")
 	}
 	return FactorRecord{Kind: p.Kind(), FactorID: p.FactorID(), Evidence: p.Evidence(), At: p.At()}, nil
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"jit-gateway/approval"
 	"jit-gateway/approval/mfa"
+	"jit-gateway/approval/policy"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
 )
@@ -43,9 +45,9 @@ func TestG6NobodyApprovesTheirOwn(t *testing.T) {
 
 func TestG6MachineAndItsOwnerAreOnePerson(t *testing.T) {
 	rule := plain()
-	rule.Machines, rule.Groups = true, []string{"ci"}
+	rule.Machines, rule.Groups, rule.MaxDuration = true, []string{"ci"}, policy.Duration(time.Hour)
 	w := newWorld(t, rule)
-	w.user(identity.User{ID: "Uci", Name: "deployer", Kind: identity.Machine, Owner: "Ubob", Groups: []string{"ci"}})
+	w.user(identity.User{ID: "Uci", Name: "deployer", Kind: identity.Machine, Owner: "Ubob", Groups: []string{"ci"}, Sources: anywhere})
 	r := w.ask("deployer", approval.Ask{})
 	_, err := w.approve("bob", r)
 	w.is(err, approval.ErrOwnRequest)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 const maxList = 1000 // entries of any list in a rule
@@ -132,7 +133,14 @@ func (c *checker) denyOnly() {
 	}
 }
 
+// maxMachine is the longest window of a machine: a job ends, and what it
+// leaves open is nobody's.
+const maxMachine = 4 * time.Hour
+
 func (c *checker) times() {
+	if c.rule.Machines && c.rule.Max() > maxMachine {
+		c.bad("max_duration", "%s is too long for machines: at most %s; a job that goes on asks again", Duration(c.rule.Max()), Duration(maxMachine))
+	}
 	r := c.rule
 	for field, d := range map[string]Duration{
 		"max_duration": r.MaxDuration, "default_duration": r.DefaultDuration, "request_lifetime": r.RequestLifetime,

@@ -170,7 +170,7 @@ func (p *Provider) verify(ctx context.Context, raw, audience string) (*gooidc.ID
 	if err != nil {
 		return nil, err
 	}
-	token, err := found.VerifierContext(p.context(ctx), &gooidc.Config{ClientID: audience, SupportedSigningAlgs: algorithms, Now: p.o.Now}).Verify(p.context(ctx), raw)
+	token, err := found.Verifier(&gooidc.Config{ClientID: audience, SupportedSigningAlgs: algorithms, Now: p.o.Now}).Verify(p.context(ctx), raw)
 	if err != nil {
 		return nil, err
 	}
