@@ -1,28 +1,32 @@
 package ca
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/internal/seal"
 )
 
 // An Authority holds the gateway's keys and mints from them. It is safe for
 // concurrent use.
 type Authority struct {
-	now    func() time.Time
-	root   []byte       // HKDF input of the host keys and of the salts
-	userCA ssh.Signer   // signs user certificates for targets; hosts trust it
-	hostCA ssh.Signer   // signs the names that users see; never verifies an upstream
-	outer  []ssh.Signer // the gateway's own host keys
-	client issuer       // database-client CA
-	page   issuer       // page CA
+	now   func() time.Time
+	dir   string // where the keys are kept
+	kek   *seal.Box
+	root  []byte               // HKDF input of the host keys and of the salts
+	outer []ssh.Signer         // the gateway's own host keys
+	cas   atomic.Pointer[ring] // what signs; replaced whole by Rotate, Activate and Retire
+	turn  sync.Mutex           // one change of the ring at a time
 
 	hostKeys *lru.Cache[string, []ssh.Signer] // per target; derived, so the cache only saves time
 }
@@ -30,12 +34,14 @@ type Authority struct {
 // issuer is an X.509 CA.
 type issuer struct {
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
 }
 
 // Options of Load. The zero value is for production.
 type Options struct {
 	Now func() time.Time // time.Now if nil
+	// Passphrase opens key files that Encrypt sealed; empty for plain ones.
+	Passphrase string
 }
 
 // hostKeyCache bounds the derived host keys kept in memory: about 2 KiB each.
@@ -48,14 +54,43 @@ const Backdate = 2 * time.Minute
 // OuterSigners are the gateway's own host keys, plain: users pin them.
 func (a *Authority) OuterSigners() []ssh.Signer { return a.outer }
 
-// UserCAKey is what targets trust (TrustedUserCAKeys).
-func (a *Authority) UserCAKey() ssh.PublicKey { return a.userCA.PublicKey() }
+// UserCAKey is what targets trust (TrustedUserCAKeys), now.
+func (a *Authority) UserCAKey() ssh.PublicKey { return a.cas.Load().user.current.PublicKey() }
 
-// HostCAKey is what users trust (@cert-authority).
-func (a *Authority) HostCAKey() ssh.PublicKey { return a.hostCA.PublicKey() }
+// HostCAKey is what users trust (@cert-authority), now.
+func (a *Authority) HostCAKey() ssh.PublicKey { return a.cas.Load().host.current.PublicKey() }
 
-// ClientCA is what databases trust for client certificates.
-func (a *Authority) ClientCA() *x509.Certificate { return a.client.cert }
+// ClientCA is what databases trust for client certificates, now.
+func (a *Authority) ClientCA() *x509.Certificate { return a.cas.Load().client.current.cert }
+
+// UserCAKeys are all user CAs that hosts should list: the one that signs,
+// one that will, and one that did. The first signs.
+func (a *Authority) UserCAKeys() []ssh.PublicKey { return publicKeys(a.cas.Load().user.all()) }
+
+// HostCAKeys are all host CAs that users should list. The first signs.
+func (a *Authority) HostCAKeys() []ssh.PublicKey { return publicKeys(a.cas.Load().host.all()) }
+
+// ClientCAs is the PEM bundle that databases should trust. The first signs.
+func (a *Authority) ClientCAs() []byte { return bundle(a.cas.Load().client.all()) }
+
+func (a *Authority) userCA() ssh.Signer { return a.cas.Load().user.current }
+func (a *Authority) hostCA() ssh.Signer { return a.cas.Load().host.current }
+
+func publicKeys(list []ssh.Signer) []ssh.PublicKey {
+	var out []ssh.PublicKey
+	for _, s := range list {
+		out = append(out, s.PublicKey())
+	}
+	return out
+}
+
+func bundle(list []*issuer) []byte {
+	var out []byte
+	for _, i := range list {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: i.cert.Raw})...)
+	}
+	return out
+}
 
 // derive returns n bytes that belong to the purpose, and to nothing else.
 func (a *Authority) derive(purpose string, n int) []byte {
@@ -64,39 +99,4 @@ func (a *Authority) derive(purpose string, n int) []byte {
 		panic(fmt.Sprintf("derive %s: %v", purpose, err))
 	}
 	return out
-}
-
-func newAuthority(k *keys, o Options) (*Authority, error) {
-	a := &Authority{now: o.Now, root: k.root, client: issuer{k.clientCert, k.client}, page: issuer{k.pageCert, k.page}}
-	if a.now == nil {
-		a.now = time.Now
-	}
-	var err error
-	if a.hostKeys, err = lru.New[string, []ssh.Signer](hostKeyCache); err != nil {
-		return nil, err
-	}
-	if a.userCA, err = ssh.NewSignerFromKey(k.userCA); err != nil {
-		return nil, fmt.Errorf("use the user CA: %w", err)
-	}
-	if a.hostCA, err = ssh.NewSignerFromKey(k.hostCA); err != nil {
-		return nil, fmt.Errorf("use the host CA: %w", err)
-	}
-	for _, key := range []any{k.outerEd25519, k.outerECDSA} {
-		s, err := ssh.NewSignerFromKey(key)
-		if err != nil {
-			return nil, fmt.Errorf("use the gateway's host key: %w", err)
-		}
-		a.outer = append(a.outer, s)
-	}
-	return a, nil
-}
-
-// keys is what the directory of Init holds.
-type keys struct {
-	root                 []byte
-	userCA, hostCA       ed25519.PrivateKey
-	outerEd25519         ed25519.PrivateKey
-	outerECDSA           *ecdsa.PrivateKey
-	client, page         *ecdsa.PrivateKey
-	clientCert, pageCert *x509.Certificate
 }

@@ -13,6 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/crypto/ssh"
 )
 
 // Files of the key directory. Secret ones hold one PEM block each, mode 0600.
@@ -86,32 +89,47 @@ func Init(dir string) error {
 // Load reads the keys that Init made. A key file that others than its owner
 // may read is refused.
 func Load(dir string, o Options) (*Authority, error) {
-	k := &keys{}
+	a := &Authority{now: o.Now, dir: dir}
+	if a.now == nil {
+		a.now = time.Now
+	}
 	var err error
-	if k.root, err = readBlock(dir, rootFile, secretBlock, true); err != nil {
+	if a.kek, err = openKEK(dir, o.Passphrase); err != nil {
 		return nil, err
 	}
-	if len(k.root) != rootSize {
-		return nil, fmt.Errorf("read %s: want %d bytes, got %d", rootFile, rootSize, len(k.root))
+	if a.root, err = a.readBlock(rootFile, secretBlock, true); err != nil {
+		return nil, err
 	}
-	for name, into := range map[string]*ed25519.PrivateKey{userCAFile: &k.userCA, hostCAFile: &k.hostCA, outerEd25519File: &k.outerEd25519} {
-		if err := readKey(dir, name, into); err != nil {
+	if len(a.root) != rootSize {
+		return nil, fmt.Errorf("read %s: want %d bytes, got %d", rootFile, rootSize, len(a.root))
+	}
+	if a.hostKeys, err = lru.New[string, []ssh.Signer](hostKeyCache); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{outerEd25519File, outerECDSAFile} {
+		s, err := a.sshSigner(name)
+		if err != nil {
 			return nil, err
 		}
+		a.outer = append(a.outer, s)
 	}
-	for name, into := range map[string]**ecdsa.PrivateKey{outerECDSAFile: &k.outerECDSA, clientKeyFile: &k.client, pageKeyFile: &k.page} {
-		if err := readKey(dir, name, into); err != nil {
-			return nil, err
-		}
-	}
-	if k.clientCert, err = readCert(dir, clientCertFile, k.client); err != nil {
-		return nil, err
-	}
-	if k.pageCert, err = readCert(dir, pageCertFile, k.page); err != nil {
-		return nil, err
-	}
-	return newAuthority(k, o)
+	return a, a.Reload()
 }
+
+// sshSigner reads a key that signs for SSH.
+func (a *Authority) sshSigner(name string) (ssh.Signer, error) {
+	key, err := a.readKey(name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ssh.NewSignerFromSigner(key)
+	if err != nil {
+		return nil, fmt.Errorf("use %s: %w", name, err)
+	}
+	return s, nil
+}
+
+var errHolds = errors.New("holds keys already")
 
 func writeKey(dir, name string, key crypto.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -125,7 +143,7 @@ func writeKey(dir, name string, key crypto.PrivateKey) error {
 func writeBlock(dir, name, kind string, b []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s holds keys already (%s)", dir, name)
+		return fmt.Errorf("%s %w (%s)", dir, errHolds, name)
 	}
 	if err != nil {
 		return fmt.Errorf("write key: %w", err)
@@ -140,8 +158,9 @@ func writeBlock(dir, name, kind string, b []byte, mode os.FileMode) error {
 	return f.Close()
 }
 
-func readBlock(dir, name, kind string, secret bool) ([]byte, error) {
-	path := filepath.Join(dir, name)
+// readBlock reads one block of a key file; a sealed one is opened.
+func (a *Authority) readBlock(name, kind string, secret bool) ([]byte, error) {
+	path := filepath.Join(a.dir, name)
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
@@ -162,31 +181,35 @@ func readBlock(dir, name, kind string, secret bool) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	block, _ := pem.Decode(b)
+	if block != nil && block.Type == sealedPrefix+kind {
+		return a.open(name, block.Bytes)
+	}
 	if block == nil || block.Type != kind {
 		return nil, fmt.Errorf("read %s: no %s block in it", path, kind)
 	}
 	return block.Bytes, nil
 }
 
-func readKey[K crypto.PrivateKey](dir, name string, into *K) error {
-	der, err := readBlock(dir, name, keyBlock, true)
+func (a *Authority) readKey(name string) (crypto.Signer, error) {
+	der, err := a.readBlock(name, keyBlock, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	k, ok := key.(K)
-	if !ok {
-		return fmt.Errorf("read %s: it holds a %T, want a %T", name, key, *into)
+	switch k := key.(type) {
+	case ed25519.PrivateKey:
+		return k, nil
+	case *ecdsa.PrivateKey:
+		return k, nil
 	}
-	*into = k
-	return nil
+	return nil, fmt.Errorf("read %s: it holds a %T, want Ed25519 or ECDSA", name, key)
 }
 
-func readCert(dir, name string, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
-	der, err := readBlock(dir, name, certBlock, false)
+func (a *Authority) readCert(name string, key crypto.Signer) (*x509.Certificate, error) {
+	der, err := a.readBlock(name, certBlock, false)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +217,8 @@ func readCert(dir, name string, key *ecdsa.PrivateKey) (*x509.Certificate, error
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if !key.PublicKey.Equal(cert.PublicKey) {
+	pub, ok := key.Public().(*ecdsa.PublicKey)
+	if !ok || !pub.Equal(cert.PublicKey) {
 		return nil, fmt.Errorf("read %s: it does not belong to the key beside it", name)
 	}
 	return cert, nil

@@ -62,7 +62,7 @@ func (a *Authority) GatewayCert(adm approval.Admission, pub ssh.PublicKey) (*ssh
 		ValidBefore:     uint64(adm.End().Unix()),
 		Permissions:     ssh.Permissions{Extensions: map[string]string{extGrant: adm.Grant().ID, extKey: adm.KeyFingerprint()}},
 	}
-	if err := cert.SignCert(rand.Reader, a.userCA); err != nil {
+	if err := cert.SignCert(rand.Reader, a.userCA()); err != nil {
 		return nil, fmt.Errorf("sign gateway certificate: %w", err)
 	}
 	return cert, nil
@@ -76,7 +76,7 @@ func (a *Authority) VerifyGatewayCert(cert *ssh.Certificate, user string) (Deleg
 	switch grant, key := cert.Extensions[extGrant], cert.Extensions[extKey]; {
 	case cert.CertType != ssh.UserCert:
 		return none, errors.New("it is not a user certificate")
-	case cert.SignatureKey == nil || string(cert.SignatureKey.Marshal()) != string(a.userCA.PublicKey().Marshal()):
+	case cert.SignatureKey == nil || !a.signedByUs(cert.SignatureKey):
 		return none, errors.New("another CA has signed it")
 	case len(cert.ValidPrincipals) != 1 || cert.ValidPrincipals[0] != gatewayPrincipal(user):
 		return none, errors.New("it is for another name or another place")

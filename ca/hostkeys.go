@@ -55,7 +55,7 @@ func (a *Authority) HostSigners(t inventory.Target, requested string) ([]ssh.Sig
 			ValidAfter:      uint64(now.Add(-Backdate).Unix()),
 			ValidBefore:     uint64(now.Add(hostCertLife).Unix()),
 		}
-		if err := cert.SignCert(rand.Reader, a.hostCA); err != nil {
+		if err := cert.SignCert(rand.Reader, a.hostCA()); err != nil {
 			return nil, fmt.Errorf("sign host certificate: %w", err)
 		}
 		s, err := ssh.NewCertSigner(cert, key)

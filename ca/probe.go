@@ -26,6 +26,8 @@ type ProbeOptions struct {
 	// SourceAddresses as in UserCertOptions. May be empty, which asks whether
 	// the addresses are what the host minds.
 	SourceAddresses []string
+	// Next asks about the user CA that will sign next; without one it is an error.
+	Next bool
 }
 
 // ProbeCert signs a question, not a credential: a certificate like those of
@@ -68,7 +70,13 @@ func (a *Authority) ProbeCert(t inventory.Target, login string, o ProbeOptions) 
 		ValidBefore:     uint64(now.Add(ProbeLife).Unix()),
 		Permissions:     ssh.Permissions{CriticalOptions: critical, Extensions: map[string]string{}},
 	}
-	if err := cert.SignCert(rand.Reader, a.userCA); err != nil {
+	signer := a.userCA()
+	if o.Next {
+		if signer = a.cas.Load().user.next; signer == nil {
+			return nil, errors.New("sign a probe: no user CA is waiting")
+		}
+	}
+	if err := cert.SignCert(rand.Reader, signer); err != nil {
 		return nil, fmt.Errorf("sign a probe: %w", err)
 	}
 	return cert, nil

@@ -79,7 +79,7 @@ func (a *Authority) UserCert(adm approval.Admission, pub ssh.PublicKey, o UserCe
 		}
 		cert.Extensions[e] = ""
 	}
-	if err := cert.SignCert(rand.Reader, a.userCA); err != nil {
+	if err := cert.SignCert(rand.Reader, a.userCA()); err != nil {
 		return nil, fmt.Errorf("sign user certificate: %w", err)
 	}
 	return cert, nil

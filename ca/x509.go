@@ -1,13 +1,13 @@
 package ca
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -22,7 +22,7 @@ import (
 // take. One is made at every start.
 const pageLife = 397 * 24 * time.Hour
 
-func selfSigned(key *ecdsa.PrivateKey, name string, now time.Time) ([]byte, error) {
+func selfSigned(key crypto.Signer, name string, now time.Time) ([]byte, error) {
 	t := &x509.Certificate{
 		SerialNumber:          x509Serial(),
 		Subject:               pkix.Name{CommonName: name},
@@ -81,7 +81,7 @@ func (a *Authority) ClientCert(adm approval.Admission, role string, ttl time.Dur
 	if until = until.Truncate(time.Second); !until.After(now) {
 		return c, "", errors.New("mint client certificate: less than a second is left of the grant")
 	}
-	c, err = a.client.issue(&x509.Certificate{
+	c, err = a.cas.Load().client.current.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: role, OrganizationalUnit: []string{adm.Grant().ID}},
 		NotBefore:   now.Add(-Backdate),
 		NotAfter:    until,
@@ -116,14 +116,16 @@ func (a *Authority) PageTLS(names []string) (tls.Certificate, error) {
 		}
 		t.DNSNames = append(t.DNSNames, n)
 	}
-	c, err := a.page.issue(t)
+	c, err := a.cas.Load().page.current.issue(t)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("sign page certificate: %w", err)
 	}
 	return c, nil
 }
 
-// PageCA is the PEM that browsers and sslrootcert trust.
-func (a *Authority) PageCA() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: a.page.cert.Raw})
-}
+// PageCA is the PEM bundle that browsers and sslrootcert should trust. The
+// first signs.
+func (a *Authority) PageCA() []byte { return bundle(a.cas.Load().page.all()) }
+
+// PageIssuer is the certificate of the page CA that signs now.
+func (a *Authority) PageIssuer() *x509.Certificate { return a.cas.Load().page.current.cert }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,25 +27,11 @@ func (g *gateway) agree(ctx context.Context, a *ca.Authority, auditKey string, b
 	if g.shared == nil {
 		return nil
 	}
-	hosts := []string{}
-	for _, s := range a.OuterSigners() {
-		hosts = append(hosts, ssh.FingerprintSHA256(s.PublicKey()))
+	if err := g.agreeOnCAs(ctx, a); err != nil {
+		return err
 	}
-	client, page := sha256.Sum256(a.ClientCA().Raw), sha256.Sum256(a.PageCA())
-	for _, k := range []struct {
-		name string
-		mine []string
-	}{
-		{"audit log", []string{strings.ReplaceAll(strings.TrimSpace(auditKey), " ", "_")}},
-		{"host", hosts},
-		{"user CA", []string{ssh.FingerprintSHA256(a.UserCAKey())}},
-		{"host CA", []string{ssh.FingerprintSHA256(a.HostCAKey())}},
-		{"database client CA", []string{hex.EncodeToString(client[:])}},
-		{"page CA", []string{hex.EncodeToString(page[:])}},
-	} {
-		if err := g.agreeOn(ctx, k.name, k.mine); err != nil {
-			return err
-		}
+	if err := g.agreeOn(ctx, "audit log", []string{strings.ReplaceAll(strings.TrimSpace(auditKey), " ", "_")}); err != nil {
+		return err
 	}
 	const name, text = "seal key", "jit-gateway"
 	mine := base64.StdEncoding.EncodeToString(box.Seal([]byte(text), name))
@@ -58,6 +45,32 @@ func (g *gateway) agree(ctx context.Context, a *ca.Authority, auditKey string, b
 	}
 	if err != nil {
 		return fmt.Errorf("this gateway's seal key (%s) does not open what the installation has sealed: copy it from a gateway that runs", g.conf.SealKey)
+	}
+	return nil
+}
+
+// agreeOnCAs compares what signs, at the start and after a rotation.
+func (g *gateway) agreeOnCAs(ctx context.Context, a *ca.Authority) error {
+	if g.shared == nil {
+		return nil
+	}
+	hosts := []ssh.PublicKey{}
+	for _, s := range a.OuterSigners() {
+		hosts = append(hosts, s.PublicKey())
+	}
+	for _, k := range []struct {
+		name string
+		mine []string
+	}{
+		{"host", fingerprints(hosts)},
+		{"user CA", fingerprints(a.UserCAKeys())},
+		{"host CA", fingerprints(a.HostCAKeys())},
+		{"database client CA", sums(a.ClientCAs())},
+		{"page CA", sums(a.PageCA())},
+	} {
+		if err := g.agreeOn(ctx, k.name, k.mine); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -89,4 +102,22 @@ func (g *gateway) agreeOn(ctx context.Context, name string, mine []string) error
 
 func keysRecorded(name, value string) audit.Event {
 	return audit.Event{Type: audit.KeysRecorded, Outcome: audit.Success, Actor: audit.Gateway, Detail: map[string]string{strings.ReplaceAll(name, " ", "_"): value}}
+}
+
+func fingerprints(keys []ssh.PublicKey) []string {
+	var out []string
+	for _, k := range keys {
+		out = append(out, ssh.FingerprintSHA256(k))
+	}
+	return out
+}
+
+// sums are the SHA-256 of the certificates of a PEM bundle.
+func sums(bundle []byte) []string {
+	var out []string
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		sum := sha256.Sum256(block.Bytes)
+		out = append(out, hex.EncodeToString(sum[:]))
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/url"
 	"sync"
@@ -38,20 +39,22 @@ type pageCert struct {
 	authority *ca.Authority
 	names     []string
 
-	mu   sync.Mutex
-	cert *tls.Certificate
+	mu     sync.Mutex
+	cert   *tls.Certificate
+	issuer *x509.Certificate // that signed cert: another one signs after a rotation
 }
 
 // get implements tls.Config.GetCertificate.
 func (p *pageCert) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cert != nil {
+	if p.cert != nil && p.authority.PageIssuer().Equal(p.issuer) {
 		life := p.cert.Leaf.NotAfter.Sub(p.cert.Leaf.NotBefore)
 		if now().Before(p.cert.Leaf.NotBefore.Add(life * 2 / 3)) {
 			return p.cert, nil
 		}
 	}
+	p.issuer = p.authority.PageIssuer()
 	c, err := p.authority.PageTLS(p.names)
 	if err != nil {
 		return nil, err

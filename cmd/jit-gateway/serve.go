@@ -145,7 +145,7 @@ func (g *gateway) listen() ([]listener, error) {
 		handler    http.Handler
 		tls        bool
 	}{
-		{"web", g.conf.Listen.Web, g.web, true},
+		{"web", g.conf.Listen.Web, published(g.authority, g.web), true},
 		{"metrics", g.conf.Listen.Metrics, g.operator(), false},
 	} {
 		if h.addr == "" {

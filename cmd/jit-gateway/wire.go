@@ -65,6 +65,7 @@ type gateway struct {
 	postgres     *pgproxy.Server
 	web          *web.Server
 	tls          *tls.Config
+	authority    *ca.Authority
 	proxyMetrics *proxy.Metrics
 	drained      chan struct{} // closed when no session is left
 	checkpoints  *audit.Checkpointer
@@ -134,13 +135,15 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
-	authority, err := ca.Load(filepath.Join(keys, "ca"), ca.Options{Now: now})
+	authority, err := loadCA(c)
 	if err != nil {
 		return nil, err
 	}
 	if err := g.agree(ctx, authority, auditKey, box); err != nil {
 		return nil, err
 	}
+	g.authority = authority
+	g.followKeys(authority)
 	if g.tls, err = pageTLS(c, authority); err != nil {
 		return nil, err
 	}

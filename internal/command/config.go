@@ -73,7 +73,9 @@ func (c *call) clientConfig() (sshConfig, knownHosts string, err error) {
 		fmt.Fprintf(&k, "%s %s\n", p.Name, keyLine(s.PublicKey()))
 	}
 	if len(patterns) > 0 {
-		fmt.Fprintf(&k, "@cert-authority %s %s\n", strings.Join(patterns, ","), keyLine(c.r.o.Authority.HostCAKey()))
+		for _, key := range c.r.o.Authority.HostCAKeys() {
+			fmt.Fprintf(&k, "@cert-authority %s %s\n", strings.Join(patterns, ","), keyLine(key))
+		}
 	}
 	return b.String(), k.String(), nil
 }

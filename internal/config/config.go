@@ -48,6 +48,9 @@ type Config struct {
 	Trust     []source.Trust     `yaml:"trust"`   // host CAs by pattern, pins from known_hosts
 	Rules     []policy.Rule      `yaml:"rules"`
 
+	// CAPassphrase opens the key files of the CAs, once `seal-keys` sealed them.
+	CAPassphrase string `yaml:"ca_passphrase" secret:"ref"`
+
 	truster *source.Truster
 }
 

@@ -30,7 +30,7 @@ func (k *checker) in(line, flag string) string {
 func (k *checker) host(ctx context.Context) bool {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
-	v, verr := newHostVerifier(k.t, k.s.o.Authority.HostCAKey(), k.s.o.Now)
+	v, verr := newHostVerifier(k.t, k.s.o.Authority.HostCAKeys(), k.s.o.Now)
 	if verr == nil {
 		k.v = v
 	}

@@ -24,9 +24,9 @@ type hostVerifier struct {
 	err        error // why the last key was refused
 }
 
-// newHostVerifier reads a target's pins and CAs. innerCA is the gateway's own
-// CA for the names that users see: it never vouches for an upstream.
-func newHostVerifier(t inventory.Target, innerCA ssh.PublicKey, now func() time.Time) (*hostVerifier, error) {
+// newHostVerifier reads a target's pins and CAs. inner are the gateway's own
+// CAs for the names that users see: they never vouch for an upstream.
+func newHostVerifier(t inventory.Target, inner []ssh.PublicKey, now func() time.Time) (*hostVerifier, error) {
 	v := &hostVerifier{name: t.SSH.HostName, now: now}
 	if v.name == "" {
 		v.name = t.Name
@@ -49,7 +49,9 @@ func newHostVerifier(t inventory.Target, innerCA ssh.PublicKey, now func() time.
 	if v.cas, err = parse(t.SSH.HostCAs, "host CA"); err != nil {
 		return nil, err
 	}
-	v.cas = slices.DeleteFunc(v.cas, func(k ssh.PublicKey) bool { return same(k, innerCA) })
+	v.cas = slices.DeleteFunc(v.cas, func(k ssh.PublicKey) bool {
+		return slices.ContainsFunc(inner, func(ca ssh.PublicKey) bool { return same(k, ca) })
+	})
 	if len(v.cas) > 0 {
 		v.algorithms = append(v.algorithms, ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01, ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01)
 	}

@@ -123,7 +123,7 @@ func (s *Server) connect(ctx context.Context, t inventory.Target, adm approval.A
 
 // login verifies who answers on conn and logs in. It closes conn on failure.
 func (s *Server) login(ctx context.Context, conn net.Conn, t inventory.Target, user string, signers func() ([]ssh.Signer, error)) (*upstream, error) {
-	v, err := newHostVerifier(t, s.o.Authority.HostCAKey(), s.o.Now)
+	v, err := newHostVerifier(t, s.o.Authority.HostCAKeys(), s.o.Now)
 	if err != nil {
 		conn.Close()
 		return nil, err
