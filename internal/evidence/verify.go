@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"archive/zip"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -300,6 +301,11 @@ func (p *pack) recordings() {
 	for _, e := range sealed {
 		name := recordingDir + e.Session + ".jitrec"
 		if _, ok := p.files[name]; !ok {
+			if gone, ok := p.deleted(e.Session); ok {
+				p.check(true, "the recording of session %s was deleted on %s under rule %q by %s: %s", e.Session,
+					gone.Time.UTC().Format("2006-01-02 15:04:05 UTC"), gone.Detail["rule"], cmp.Or(gone.Detail["by"], gone.Actor.Name), gone.Reason)
+				continue
+			}
 			p.check(false, "the recording of session %s is missing: the log has its seal %.16s…", e.Session, e.Detail["hash"])
 			continue
 		}
@@ -316,6 +322,16 @@ func (p *pack) recordings() {
 			p.check(false, "recording %s is in the pack, and the log has no seal of it", id)
 		}
 	}
+}
+
+// deleted finds the proved decision to delete a session's recording.
+func (p *pack) deleted(session string) (audit.Event, bool) {
+	for _, e := range p.find(audit.RecordingDeleteOrdered) {
+		if e.Session == session {
+			return e, true
+		}
+	}
+	return audit.Event{}, false
 }
 
 func (p *pack) recording(name string, e audit.Event) error {
