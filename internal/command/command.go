@@ -27,6 +27,7 @@ import (
 	"jit-gateway/approval"
 	"jit-gateway/approval/mfa"
 	"jit-gateway/ca"
+	"jit-gateway/internal/admin"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/identity"
@@ -87,9 +88,15 @@ type Options struct {
 	// Evidence writes the evidence pack of a grant, a zip file: `evidence`.
 	// It checks that the caller may have it. Optional.
 	Evidence func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error
+	// Report writes the signed access report of a period as html, csv or json:
+	// `report`. Optional.
+	Report func(ctx context.Context, from, to time.Time, format string, w io.Writer) error
 	// UserCert signs a key that the gateway accepts as first factor under the
 	// admission's grant: `cert`. Optional.
 	UserCert func(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error)
+	// Keeper keeps sealed recordings: `recording hold`, `release-hold` and
+	// `delete`. Optional; it needs Acts.
+	Keeper Keeper
 	// Search finds lines in recordings: `recording search`. Optional.
 	Search func(ctx context.Context, text string, f store.LineFilter) ([]store.LineHit, error)
 }
@@ -138,7 +145,10 @@ type CheckResult struct {
 }
 
 // Runner runs commands. It is safe for concurrent use.
-type Runner struct{ o Options }
+type Runner struct {
+	o     Options
+	admin *admin.Service
+}
 
 // New checks the options.
 func New(o Options) (*Runner, error) {
@@ -166,7 +176,11 @@ func New(o Options) (*Runner, error) {
 	if o.Public.SSHPort == 0 {
 		o.Public.SSHPort = 22
 	}
-	r := &Runner{o: o}
-	_, err := r.parser(&call{r: r}, io.Discard) // a mistake in the tree shows at start
+	changes, err := newAdmin(o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Runner{o: o, admin: changes}
+	_, err = r.parser(&call{r: r}, io.Discard) // a mistake in the tree shows at start
 	return r, err
 }

@@ -221,7 +221,7 @@ func (c *call) newKeyCode() error {
 	if _, err := c.r.o.Dialogue.Proof(c.ctx, c.term, c.inv.Caller, ""); err != nil {
 		return err
 	}
-	return c.invite(c.inv.User, keyCodeLifetime)
+	return c.apply(change{User: c.inv.User.ID, Invite: keyCodeLifetime})
 }
 
 func (c *call) replaceFactor() error {

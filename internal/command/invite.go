@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"jit-gateway/internal/audit"
+	"jit-gateway/internal/admin"
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/identity"
 )
@@ -50,23 +50,13 @@ type inviteJSON struct {
 	Expires time.Time `json:"expires"`
 }
 
-// invite makes and prints a one-time code.
-func (c *call) invite(u identity.User, ttl time.Duration) error {
-	by := c.inv.User.ID
-	if c.inv.LocalAdmin {
-		by = "local-admin"
-	}
-	code, inv := identity.NewInvite(u.ID, by, c.r.o.Now(), ttl)
-	err := c.r.o.Users.CreateInvite(c.ctx, inv, audit.Event{Type: audit.UserInvited, Outcome: audit.Success, Actor: c.actor(), User: u.ID,
-		Detail: map[string]string{"invite": inv.ID, "expires": inv.ExpiresAt.UTC().Format(time.RFC3339)}})
-	if err != nil {
-		return err
-	}
-	run := EnrollCommand(c.r.o.Public, code)
+// tellCode prints a one-time code.
+func (c *call) tellCode(out admin.Outcome) error {
+	run := EnrollCommand(c.r.o.Public, out.Code)
 	if c.root.JSON {
-		return c.json(inviteJSON{u.Name, code, run, inv.ExpiresAt.UTC()})
+		return c.json(inviteJSON{out.User.Name, out.Code, run, out.Expires.UTC()})
 	}
-	c.say("One-time code for %s, good once within %s. Hand it over in private; they run:", u.Name, dialogue.LongDuration(inv.ExpiresAt.Sub(c.r.o.Now())))
+	c.say("One-time code for %s, good once within %s. Hand it over in private; they run:", out.User.Name, dialogue.LongDuration(out.Expires.Sub(c.r.o.Now())))
 	c.print("%s", run)
 	return nil
 }

@@ -3,6 +3,7 @@ package command
 import (
 	"strings"
 
+	"jit-gateway/internal/admin"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/inventory"
@@ -35,17 +36,7 @@ func (*targetListCmd) Run(c *call) error {
 	return c.table(t)
 }
 
-func address(t inventory.Target) string {
-	switch {
-	case t.SSH != nil && t.SSH.Via != "":
-		return t.SSH.Address + " via " + t.SSH.Via
-	case t.SSH != nil:
-		return t.SSH.Address
-	case t.Postgres != nil:
-		return t.Postgres.Address + "/" + t.Postgres.Database
-	}
-	return ""
-}
+func address(t inventory.Target) string { return admin.Address(t) }
 
 type targetAddCmd struct {
 	Name  string            `arg:"" help:"Name, as people will type it."`

@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"jit-gateway/internal/audit"
+	"jit-gateway/internal/admin"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/source"
@@ -107,70 +107,14 @@ func (r *Runner) parseTargets(format string, raw []byte, defaults inventory.Targ
 
 // checkTargets refuses definitions that cannot work and names that are taken.
 func (c *call) checkTargets(list []inventory.Target) error {
-	var wrong []string
-	seen := map[string]string{}
-	for _, t := range list {
-		for _, e := range t.Validate() {
-			wrong = append(wrong, fmt.Sprintf("%s: %s", display.Line(t.Name, 64), display.Line(e.Error(), 0)))
-		}
-		for _, n := range append([]string{t.Name}, t.Aliases...) {
-			n = inventory.Normalize(n)
-			if other, ok := c.r.o.Inventory.Target(n); ok && (other.Name != t.Name || other.Source != sourceStore) {
-				where := "the target " + other.Name
-				if other.Name == t.Name {
-					where = "the configuration, which is not changed from here"
-				}
-				wrong = append(wrong, fmt.Sprintf("%s: the name %s is taken by %s", display.Line(t.Name, 64), display.Line(n, 64), display.Line(where, 100)))
-			} else if by, dup := seen[n]; dup {
-				wrong = append(wrong, fmt.Sprintf("%s: the name %s is taken by %s in the same list", display.Line(t.Name, 64), display.Line(n, 64), display.Line(by, 64)))
-			}
-			seen[n] = t.Name
-		}
-	}
-	if len(wrong) > 0 {
-		const most = 20
-		if len(wrong) > most {
-			wrong = append(wrong[:most], fmt.Sprintf("and %d more", len(wrong)-most))
-		}
-		return failf("Nothing was changed:\n  %s", strings.Join(wrong, "\n  "))
+	if err := c.r.admin.CheckTargets(list); err != nil {
+		return c.told(admin.Outcome{}, err)
 	}
 	return nil
 }
 
 // sourceStore is what Target.Source says of targets that commands may change.
-const sourceStore = "store"
-
-func (c *call) putTargets(list []inventory.Target) error {
-	if err := c.checkTargets(list); err != nil {
-		return err
-	}
-	var done []string
-	for _, t := range list {
-		typ := audit.TargetAdded
-		if _, ok := c.r.o.Inventory.Target(t.Name); ok {
-			typ = audit.TargetUpdated
-		}
-		t.Source = sourceStore
-		err := c.r.o.Targets.PutTarget(c.ctx, t, audit.Event{Type: typ, Outcome: audit.Success, Actor: c.actor(), Target: t.Name,
-			Detail: map[string]string{"kind": string(t.Kind), "address": address(t), "hash": t.Hash()}})
-		if err != nil {
-			return c.reloadAfter(len(done), fmt.Errorf("keep the target %s: %w", t.Name, err))
-		}
-		done = append(done, t.Name)
-	}
-	if err := c.reloadAfter(len(done), nil); err != nil {
-		return err
-	}
-	if c.root.JSON {
-		return c.json(done)
-	}
-	if len(done) == 1 {
-		c.say("Target %s is in the inventory.", done[0])
-	} else {
-		c.say("%s are in the inventory.", count(len(done), "target", "targets"))
-	}
-	return nil
-}
+const sourceStore = admin.SourceStore
 
 // reloadAfter makes n changes effective, also those before a failure.
 func (c *call) reloadAfter(n int, err error) error {

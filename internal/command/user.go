@@ -1,18 +1,17 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"jit-gateway/internal/admin"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/id"
 	"jit-gateway/internal/identity"
-	"jit-gateway/internal/store"
 )
 
 type userCmd struct {
@@ -139,27 +138,7 @@ func (c *call) newUser(name string, groups []string, machine bool, owner string)
 	return u, nil
 }
 
-func (c *call) createUser(u identity.User) error {
-	err := c.r.o.Users.CreateUser(c.ctx, u, audit.Event{Type: audit.UserAdded, Outcome: audit.Success, Actor: c.actor(), User: u.ID,
-		Detail: map[string]string{"name": u.Name, "kind": string(u.Kind), "groups": strings.Join(u.Groups, ",")}})
-	if errors.Is(err, store.ErrExists) {
-		return failf("There is a user %s already.", u.Name)
-	}
-	return err
-}
-
-func cleanGroups(gs []string) []string {
-	var out []string
-	for _, g := range gs {
-		for _, one := range strings.Split(g, ",") {
-			if one = strings.TrimSpace(one); one != "" {
-				out = append(out, one)
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
+func cleanGroups(gs []string) []string { return admin.CleanGroups(gs) }
 
 func parseDay(s string) (time.Time, error) {
 	if s == "" {
@@ -214,7 +193,7 @@ func (s *userSetCmd) Run(c *call) error {
 			summary += fmt.Sprintf(", %s: %s", strings.ReplaceAll(k, "_", " "), v)
 		}
 	}
-	return c.do(change{Update: &userUpdate{u, audit.UserUpdated, detail, widens}}, summary)
+	return c.do(change{Update: &userUpdate{User: u, Type: audit.UserUpdated, Detail: detail, Widens: widens}}, summary)
 }
 
 type userDisableCmd struct {
@@ -233,9 +212,8 @@ func (d *userDisableCmd) Run(c *call) error {
 	case u.ID == c.inv.User.ID:
 		return failf("You cannot disable yourself; another administrator can.")
 	}
-	u.State = identity.Disabled
 	// No code: taking access away must never wait for a phone.
-	return c.updateUser(userUpdate{User: u, Type: audit.UserDisabled, Detail: map[string]string{"reason": display.Line(d.Reason, 0)}})
+	return c.apply(admin.Disable(u, d.Reason))
 }
 
 type userEnableCmd struct {
@@ -251,32 +229,5 @@ func (e *userEnableCmd) Run(c *call) error {
 		c.say("%s is enabled already.", u.Name)
 		return nil
 	}
-	u.State = identity.Active
-	return c.do(change{Update: &userUpdate{u, audit.UserEnabled, nil, true}}, "enable the user "+u.Name)
-}
-
-func (c *call) updateUser(up userUpdate) error {
-	u, typ, detail := up.User, up.Type, up.Detail
-	err := c.r.o.Users.UpdateUser(c.ctx, u, audit.Event{Type: typ, Outcome: audit.Success, Actor: c.actor(), User: u.ID, Reason: detail["reason"], Detail: detail})
-	if errors.Is(err, store.ErrConflict) {
-		return failf("Somebody changed %s at the same moment. Look again: %suser list", u.Name, c.prefix())
-	}
-	if err != nil {
-		return err
-	}
-	if c.root.JSON {
-		if u, err = c.r.o.Users.User(c.ctx, u.ID); err != nil {
-			return err
-		}
-		return c.json(u)
-	}
-	switch typ {
-	case audit.UserDisabled:
-		c.say("%s is disabled; sessions and connections end now.", u.Name)
-	case audit.UserEnabled:
-		c.say("%s is enabled.", u.Name)
-	default:
-		c.say("%s: groups %s.", u.Name, display.Line(strings.Join(u.Groups, ", "), 0))
-	}
-	return nil
+	return c.do(admin.Enable(u, c.r.o.Now()))
 }

@@ -1,16 +1,13 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
-	"jit-gateway/internal/store"
 )
 
 type userKeyCmd struct {
@@ -62,14 +59,4 @@ func (c *call) keyArg(arg string) (ssh.PublicKey, error) {
 		}
 	}
 	return parseKey(raw)
-}
-
-func (c *call) addKey(u identity.User, key ssh.PublicKey) error {
-	fp := ssh.FingerprintSHA256(key)
-	err := c.r.o.Users.AddKey(c.ctx, identity.Key{Fingerprint: fp, UserID: u.ID, Authorized: keyLine(key), CreatedAt: c.r.o.Now().UTC()},
-		audit.Event{Type: audit.KeyAdded, Outcome: audit.Success, Actor: c.actor(), User: u.ID, Detail: map[string]string{"fingerprint": fp, "by": "administrator"}})
-	if errors.Is(err, store.ErrExists) {
-		return failf("That key is registered already.")
-	}
-	return err
 }
