@@ -47,7 +47,7 @@ type local struct {
 	Policy policyCmd   `cmd:"" help:"Test and explain rules without a gateway."`
 	Replay replayCmd   `cmd:"" name:"replay-file" help:"Replay a recording file here; with --identity an encrypted one."`
 	Seal   sealKeysCmd `cmd:"" name:"seal-keys" help:"Seal the CAs' key files under a passphrase that is kept elsewhere."`
-	Verify verifyCmd   `cmd:"" help:"Verify an evidence pack offline."`
+	Verify verifyCmd   `cmd:"" help:"Verify an evidence pack or an access report offline."`
 	Ver    verCmd      `cmd:"" name:"version" help:"Print the version."`
 }
 
@@ -141,7 +141,14 @@ func callGateway(ctx context.Context, path string, args []string, stdin io.Reade
 		fmt.Fprintln(stderr, "jit-gateway:", err)
 		return 1
 	}
-	return command.Call(ctx, socketPath(c), args, command.Stdio{In: stdin, Out: stdout, Err: stderr})
+	args, path = outFile(args)
+	call := func(stdout io.Writer) int {
+		return command.Call(ctx, socketPath(c), args, command.Stdio{In: stdin, Out: stdout, Err: stderr})
+	}
+	if path != "" {
+		return intoFile(path, stderr, call)
+	}
+	return call(stdout)
 }
 
 func socketPath(c *config.Config) string { return filepath.Join(c.DataDir, "admin.sock") }

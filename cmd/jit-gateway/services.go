@@ -21,6 +21,7 @@ import (
 	"jit-gateway/internal/config"
 	"jit-gateway/internal/evidence"
 	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/report"
 	"jit-gateway/internal/store"
 	"jit-gateway/recording"
 )
@@ -30,6 +31,7 @@ type services struct {
 	g          *gateway
 	approvals  *approval.Service
 	recordings *recording.Dir
+	reports    *report.Writer
 	origin     string
 	log        *slog.Logger
 }
@@ -49,7 +51,8 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 		return s.userCert(ctx, o.Authority, adm, key)
 	}
 	o.Search = s.g.db.SearchLines
-	o.Acts, o.Findings = s.g.db, s.g.db.Findings
+	o.Report = commandReport(s.reports)
+	o.Acts, o.Findings, o.Keeper = s.g.db, s.g.db.Findings, s.g.keeper
 	if c.Listen.Web != "" {
 		o.Public.URL = publicURL(c)
 		o.PageLink = s.pageLink
@@ -122,7 +125,7 @@ func (s services) pageLink(ctx context.Context, c approval.Caller) (string, time
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	hash := sha256.Sum256([]byte(token))
 	expires := now().Add(linkLifetime)
-	l := store.Link{Hash: hash[:], UserID: c.UserID, KeyFingerprint: c.KeyFingerprint, ExpiresAt: expires}
+	l := store.Link{Hash: hash[:], UserID: c.UserID, KeyFingerprint: c.KeyFingerprint, Source: c.Source, ExpiresAt: expires}
 	ev := audit.Event{Type: audit.PageLinkMade, Outcome: audit.Success, User: c.UserID,
 		Actor: audit.Actor{ID: c.UserID, Source: c.Source, Via: c.Via}}
 	if err := s.g.db.CreateLink(ctx, l, ev); err != nil {

@@ -3,15 +3,16 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
 	"jit-gateway/internal/evidence"
 )
 
-// verifyCmd checks an evidence pack or an exported audit log offline.
+// verifyCmd checks an evidence pack, an access report or an exported audit log offline.
 type verifyCmd struct {
-	Pack    string   `arg:"" help:"Evidence pack, a zip file; or what audit export wrote." type:"existingfile"`
+	Pack    string   `arg:"" help:"Evidence pack, a zip file; an access report; or what audit export wrote." type:"existingfile"`
 	Key     string   `required:"" help:"The audit log's public key: the file audit.pub, or its text."`
 	Against []string `help:"Signed checkpoints that were kept outside the gateway, for an exported log." type:"existingfile"`
 	JSON    bool     `help:"Print JSON."`
@@ -27,6 +28,9 @@ func (c verifyCmd) Run(s *io3) error {
 		return err
 	}
 	defer f.Close()
+	if done, err := c.report(s, f, strings.TrimSpace(key)); done {
+		return err
+	}
 	if !isZip(f) {
 		return c.log(s, f, strings.TrimSpace(key))
 	}
@@ -39,9 +43,7 @@ func (c verifyCmd) Run(s *io3) error {
 		return err
 	}
 	if c.JSON {
-		e := json.NewEncoder(s.out)
-		e.SetIndent("", "  ")
-		err = e.Encode(r)
+		err = printJSON(s.out, r)
 	} else {
 		_, err = fmt.Fprintln(s.out, r)
 	}
@@ -49,4 +51,10 @@ func (c verifyCmd) Run(s *io3) error {
 		return exitError(1)
 	}
 	return err
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }

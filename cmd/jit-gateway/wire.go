@@ -213,7 +213,11 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 		return nil, err
 	}
 	g.job("postgres", g.postgres.Run)
-	services := services{g: g, approvals: approvals, recordings: recordings, origin: signer.Origin(), log: log}
+	reports, err := g.newReports(signer)
+	if err != nil {
+		return nil, err
+	}
+	services := services{g: g, approvals: approvals, recordings: recordings, reports: reports, origin: signer.Origin(), log: log}
 	commands, err := services.commands(command.Options{
 		Approvals: approvals, Dialogue: talk, MFA: factors, Users: g.db, Inventory: g.inventory, Targets: g.db,
 		Sessions: g.sessions, Rows: g.db, Recordings: recordings, Authority: authority, Tokens: tokens, Feed: g.db,

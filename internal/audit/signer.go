@@ -72,6 +72,37 @@ func (s *Signer) Sign(t tlog.Tree) (Checkpoint, error) {
 	return Checkpoint{Size: t.N, Root: t.Hash, Note: string(b)}, nil
 }
 
+// SignText signs a text that is no checkpoint, such as the digest of a report.
+// Its first line MUST say what it is: no text that could be read as a
+// checkpoint of this log is signed.
+func (s *Signer) SignText(text string) (signed string, err error) {
+	if _, _, err := ParseCheckpoint(text); err == nil || strings.HasPrefix(text, s.Origin()+"\n") {
+		return "", errors.New("a checkpoint is signed as one, not as a text")
+	}
+	b, err := note.Sign(&note.Note{Text: text}, s.signer)
+	if err != nil {
+		return "", fmt.Errorf("sign a text: %w", err)
+	}
+	return string(b), nil
+}
+
+// OpenText verifies what SignText signed with the log's public key, and
+// returns the text.
+func OpenText(signed, vkey string) (string, error) {
+	v, err := NewVerifier(vkey)
+	if err != nil {
+		return "", err
+	}
+	if len(signed) > maxCheckpoint {
+		return "", fmt.Errorf("a signed text of %d bytes is too long", len(signed))
+	}
+	n, err := note.Open([]byte(signed), note.VerifierList(v))
+	if err != nil {
+		return "", fmt.Errorf("it is not signed by %s: %w", v.Name(), err)
+	}
+	return n.Text, nil
+}
+
 // Open verifies a checkpoint that this signer made.
 func (s *Signer) Open(signed string) (Checkpoint, error) { return open(signed, s.verifier) }
 

@@ -50,6 +50,7 @@ type tree struct {
 	Target  targetCmd  `cmd:"" group:"admin" help:"Administer targets." who:"admin"`
 	Confirm confirmCmd `cmd:"" group:"admin" help:"Confirm another administrator's change, or list those that wait." who:"second" needs:"acts"`
 	CA      caCmd      `cmd:"" group:"admin" name:"ca" help:"Show what hosts, databases and browsers must trust." who:"any"`
+	Report  reportCmd  `cmd:"" group:"admin" help:"Write the access report of a period to stdout, signed." who:"auditor" needs:"report"`
 	Audit   auditCmd   `cmd:"" group:"admin" help:"Read and verify the audit log." who:"auditor"`
 }
 
@@ -135,6 +136,8 @@ func (r *Runner) has(need string) bool {
 		return r.o.PageLink != nil
 	case "acts":
 		return r.o.Acts != nil
+	case "report":
+		return r.o.Report != nil
 	case "findings":
 		return r.o.Findings != nil
 	case "check":
@@ -143,6 +146,8 @@ func (r *Runner) has(need string) bool {
 		return r.o.Sync != nil
 	case "search":
 		return r.o.Search != nil
+	case "keeper":
+		return r.o.Keeper != nil && r.o.Acts != nil
 	}
 	return false
 }
