@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"jit-gateway/internal/display"
 )
 
 const (
@@ -206,6 +208,9 @@ func (d *Dir) Open(session string) (*Reader, error) {
 		return d.openArchived(session, err)
 	}
 	r, err := d.open(f, session)
+	if err == nil && r.header.Session != session {
+		err = fmt.Errorf("it is the recording of session %s", display.Line(r.header.Session, 80))
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open the recording of session %s: %w", session, plain(err))

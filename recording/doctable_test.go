@@ -42,3 +42,17 @@ func checkTable(t *testing.T, file, name, want string) {
 		}
 	}
 }
+
+// For tests outside this package.
+
+// CheckTable is checkTable.
+var CheckTable = checkTable
+
+// CloseSegment ends w's segment, as if it had grown old.
+func CloseSegment(w *Writer) error {
+	w.mu.Lock()
+	w.close = true
+	w.kick()
+	w.mu.Unlock()
+	return w.Flush()
+}

@@ -2,10 +2,12 @@ package recording
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,6 +98,7 @@ func (r *Reader) Verify() Report {
 	}
 	rep.Root = hex.EncodeToString(root[:])
 	r.verifyFooter(&rep, l, root, off)
+	slices.SortStableFunc(rep.Problems, func(a, b Damage) int { return cmp.Compare(a.Offset, b.Offset) })
 	rep.OK = len(rep.Problems) == 0
 	return rep
 }
@@ -103,7 +106,7 @@ func (r *Reader) Verify() Report {
 // verifySegment checks one segment and returns the chain's next hash.
 func (r *Reader) verifySegment(rep *Report, i int, s segment, root [32]byte, off int64) ([32]byte, int64) {
 	if s.length == 0 {
-		rep.add(off, i, s.from, "the segment is missing")
+		rep.add(off, i, s.from, "the segment, or its trailer, is missing")
 		return root, off
 	}
 	end := s.offset + s.length
