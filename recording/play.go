@@ -36,6 +36,9 @@ const (
 	pieceRead   = 16 << 20 // of events of any channel that are read for a piece
 )
 
+// Size is the recording's length in bytes, as it lies on the disk.
+func (r *Reader) Size() int64 { return r.size }
+
 // Screen returns the channel that a replay shows and the size that it begins
 // with: the first with a terminal, else the first that prints. It looks at the
 // beginning of the recording only.

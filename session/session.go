@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type Session struct {
 	held     map[string]Destroyer
 	attached map[int]func() // closers
 	attachNo int
+	flags    []string
 
 	once      sync.Once
 	finished  chan struct{}
@@ -53,6 +55,9 @@ func (s *Session) ID() string { return s.row.ID }
 func (s *Session) Row() Row {
 	r := s.row
 	r.BytesIn, r.BytesOut = s.in.Load(), s.out.Load()
+	s.mu.Lock()
+	r.Flags = slices.Clone(s.flags)
+	s.mu.Unlock()
 	return r
 }
 
@@ -186,6 +191,9 @@ func (s *Session) Audit(ctx context.Context, ev audit.Event) error {
 	}
 	if full.Actor == (audit.Actor{}) {
 		full.Actor = s.actor()
+	}
+	if full.Outcome == audit.Denied {
+		s.Flag(FlagDenied)
 	}
 	_, err := s.m.o.Log.Append(ctx, full)
 	return err
