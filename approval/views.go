@@ -175,6 +175,10 @@ func (s *Service) Approvers(ctx context.Context, r Request) ([]QuorumView, error
 	return s.quorums(ctx, r, rule, s.present(r.Targets), false)
 }
 
+// RuleOf is the rule of a request as it is now, for pages to say what it
+// wants; false if it is gone.
+func (s *Service) RuleOf(r Request) (policy.Rule, bool) { return s.o.Rules().Rule(r.Rule) }
+
 // TargetView is a target as one user sees it.
 type TargetView struct {
 	Target     inventory.Target

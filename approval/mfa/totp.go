@@ -114,10 +114,15 @@ func matchStep(secret, code string, now time.Time, width int64) (int64, bool) {
 func (v *Verifier) BeginTOTP(userName string) Enrolment {
 	seed := make([]byte, seedBytes)
 	rand.Read(seed) // never fails since Go 1.24
-	secret := seedEncoding.EncodeToString(seed)
+	return v.Enrolment(seedEncoding.EncodeToString(seed), userName)
+}
+
+// Enrolment is that of a secret which BeginTOTP made before, for the page,
+// which keeps nothing between its two forms.
+func (v *Verifier) Enrolment(secret, userName string) Enrolment {
 	// The form that authenticator apps read: github.com/google/google-authenticator/wiki/Key-Uri-Format
 	uri := url.URL{Scheme: "otpauth", Host: "totp", Path: "/" + v.o.Issuer + ":" + userName,
-		RawQuery: "secret=" + secret + "&issuer=" + url.PathEscape(v.o.Issuer)}
+		RawQuery: "secret=" + url.QueryEscape(secret) + "&issuer=" + url.PathEscape(v.o.Issuer)}
 	return Enrolment{Secret: secret, URI: uri.String()}
 }
 

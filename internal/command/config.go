@@ -1,12 +1,16 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
+	"jit-gateway/approval"
+	"jit-gateway/internal/dialogue"
+	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
 )
 
@@ -107,4 +111,10 @@ func (c *call) sshHosts() ([]string, error) {
 // keyLine is a public key in authorized_keys form, without a line break.
 func keyLine(k ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
+}
+
+// ClientConfig gives the lines of `config` to the page, for a user there.
+func (r *Runner) ClientConfig(ctx context.Context, caller approval.Caller, u identity.User) (sshConfig, knownHosts string, err error) {
+	c := &call{ctx: ctx, r: r, inv: dialogue.Invocation{Caller: caller, User: u}}
+	return c.clientConfig()
 }

@@ -27,7 +27,7 @@ func (s *Server) parseTemplates() error {
 	if err != nil {
 		return err
 	}
-	layout, err := template.New("layout").Funcs(s.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	layout, err := template.New("layout").Funcs(s.funcs()).Funcs(s.adminFuncs()).ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return fmt.Errorf("parse the page's layout: %w", err)
 	}
@@ -58,20 +58,17 @@ func (s *Server) funcs() template.FuncMap {
 		"bytes": byteCount,
 		"join":  strings.Join,
 
-		"minutes": func(d time.Duration) int { return int(d / time.Minute) },
-		"gateway": func() string { return s.o.Name },
-		"clock":   clock,
-		"inc":     func(i int) int { return i + 1 },
-		"asset":   s.assetURL,
-		"excerpt": excerpt,
-		"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) },
-		"may": func(v *viewer, what string) bool {
-			if what == "findings" {
-				return s.o.Findings != nil && (v.Auditor || v.Admin)
-			}
-			return what == "audit" && s.o.Audit != nil && (v.Auditor || v.Admin) || what == "search" && s.o.Search != nil && v.Auditor
-		},
-		"list": func(v ...string) []string { return v },
+		"minutes":  func(d time.Duration) int { return int(d / time.Minute) },
+		"gateway":  func() string { return s.o.Name },
+		"clock":    clock,
+		"inc":      func(i int) int { return i + 1 },
+		"asset":    s.assetURL,
+		"excerpt":  excerpt,
+		"seconds":  func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) },
+		"passkeys": func() bool { return s.o.People.Passkeys != nil },
+
+		"hasPasskey": s.hasPasskey,
+		"list":       func(v ...string) []string { return v },
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"jit-gateway/approval"
 )
 
-// evil is another site, on another host name, that shows body.
+// evil is another site, on another host name (the page is on localhost), that shows body.
 func evil(t *testing.T, body string) string {
 	t.Helper()
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -25,7 +25,7 @@ func evil(t *testing.T, body string) string {
 		io.WriteString(w, body)
 	}))
 	t.Cleanup(srv.Close)
-	return strings.Replace(srv.URL, "127.0.0.1", "localhost", 1)
+	return srv.URL
 }
 
 // Another site can neither post to the page nor frame it.
@@ -104,7 +104,7 @@ func TestSignedOut(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	client := insecure()
-	for _, path := range []string{"/", "/events", "/requests", "/requests/R1", "/sessions", "/sessions/S1", "/sessions/S1/cast"} {
+	for _, path := range []string{"/", "/events", "/requests", "/requests/R1", "/sessions", "/sessions/S1", "/sessions/S1/play"} {
 		resp, err := client.Get(s.URL + path)
 		check(t, err)
 		resp.Body.Close()

@@ -64,6 +64,10 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		gone()
 		return
 	}
+	if !s.limits.user.allow(u.ID) {
+		s.tooMany(w, r)
+		return
+	}
 	actor := audit.Actor{ID: u.ID, Name: u.Name, Source: sourceOf(r), Via: "web"}
 	if _, err := s.o.MFA.VerifyCode(ctx, u.ID, code, actor); err != nil {
 		again(http.StatusForbidden, sentence(err))
@@ -73,16 +77,10 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		gone()
 		return
 	}
-	token := newToken()
-	page := store.PageSession{ID: pageID(token), UserID: u.ID, KeyFingerprint: l.KeyFingerprint, Source: sourceOf(r),
-		CreatedAt: now, ExpiresAt: now.Add(pageLifetime), LastSeen: now}
-	if err := s.o.Pages.CreatePageSession(ctx, page, audit.Event{Type: audit.PageSignedIn, Outcome: audit.Success, Actor: actor, User: u.ID}); err != nil {
+	if err := s.enter(w, r, u, l, "link"); err != nil {
 		s.fail(w, r, nil, err)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: "/", Secure: true, HttpOnly: true,
-		SameSite: http.SameSiteStrictMode, MaxAge: int(pageLifetime.Seconds())})
-	rememberNext(w, "", -1)
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 

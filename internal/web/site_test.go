@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,7 @@ type site struct {
 	approvals *approval.Service
 	mfa       *mfa.Verifier
 	web       *web.Server
+	passkeys  *mfa.Passkeys
 
 	skew atomic.Int64 // how far the clock is ahead: see code
 	mu   sync.Mutex
@@ -43,7 +45,8 @@ type site struct {
 	last map[string]int64  // last step spent
 }
 
-func newSite(t *testing.T) *site {
+// newSite is a site with the rules of every day, or with others.
+func newSite(t *testing.T, others ...policy.Rule) *site {
 	t.Helper()
 	s := &site{keys: map[string]string{}, last: map[string]int64{}}
 	s.World = world.New(t, world.Options{Clock: clock.Skewed(func() time.Duration { return time.Duration(s.skew.Load()) })})
@@ -55,7 +58,10 @@ func newSite(t *testing.T) *site {
 	check(t, err)
 	s.mfa, err = mfa.NewVerifier(mfa.Options{Store: s.DB, Box: box, Now: now, Issuer: "jit-gateway"})
 	check(t, err)
-	set, err := policy.NewSet(rules())
+	if len(others) == 0 {
+		others = rules()
+	}
+	set, err := policy.NewSet(others)
 	check(t, err)
 	s.approvals, err = approval.New(approval.Options{
 		Users: s.DB, Inventory: s.Inventory, Rules: func() *policy.Set { return set }, Requests: s.DB, Grants: s.DB, Log: s.DB, Now: now,
@@ -67,15 +73,16 @@ func newSite(t *testing.T) *site {
 	s.people(ctx, t)
 
 	srv := httptest.NewUnstartedServer(nil)
+	// Passkeys are for host names, not for addresses.
+	s.URL = strings.Replace("https://"+srv.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
 	o := web.Options{Name: "jit-gateway", Approvals: s.approvals, MFA: s.mfa, Users: s.DB, Inventory: s.Inventory, Pages: s.DB,
-		Sessions: s.Sessions, Rows: s.DB, Recordings: s.Recordings, Feed: s.DB, Log: s.DB, Now: now, URL: "https://" + srv.Listener.Addr().String()}
+		Sessions: s.Sessions, Rows: s.DB, Recordings: s.Recordings, Feed: s.DB, Log: s.DB, Now: now, URL: s.URL, People: s.account(t)}
 	s.web, err = web.New(s.options(o))
 	check(t, err)
 	srv.Config.Handler = s.web
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
 	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
-	s.URL = srv.URL
 	return s
 }
 
@@ -140,11 +147,21 @@ func (s *site) code(user string) string {
 // link is what `ssh jit-gateway web` prints.
 func (s *site) link(t *testing.T, user string) string {
 	t.Helper()
+	return s.keyLink(t, user, "")
+}
+
+// keyLink is link, asked for with the user's key from an address.
+func (s *site) keyLink(t *testing.T, user, source string) string {
+	t.Helper()
 	raw := make([]byte, 32)
 	rand.Read(raw)
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	hash := sha256.Sum256([]byte(token))
-	check(t, s.DB.CreateLink(t.Context(), store.Link{Hash: hash[:], UserID: "U" + user, ExpiresAt: s.Clock.Now().Add(5 * time.Minute)},
+	key := ""
+	if source != "" {
+		key = caller(user).KeyFingerprint
+	}
+	check(t, s.DB.CreateLink(t.Context(), store.Link{Hash: hash[:], UserID: "U" + user, KeyFingerprint: key, Source: source, ExpiresAt: s.Clock.Now().Add(5 * time.Minute)},
 		audit.Event{Type: audit.PageLinkMade, Outcome: audit.Success, User: "U" + user}))
 	return s.URL + "/sign-in?t=" + token
 }

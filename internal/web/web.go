@@ -57,12 +57,15 @@ type Options struct {
 	Findings func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
 	Search   func(ctx context.Context, query string, f store.LineFilter) ([]store.LineHit, error)
 	Evidence func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error // audits
+	People   People
+	Admin
 }
 
 // Sessions is what the page needs of the session manager.
 type Sessions interface {
 	Terminate(ctx context.Context, id string, t session.Termination) error
 	Get(id string) (*session.Session, bool) // live, on this gateway
+	Live() []session.Info
 }
 
 // Server serves the page.
@@ -71,6 +74,9 @@ type Server struct {
 	tmpl   map[string]*template.Template
 	assets map[string]asset
 	mux    http.Handler
+	looks  looks
+	limits limits
+	routed []string // patterns, for tests
 }
 
 // New returns a Server, or an error that names the missing option.
@@ -96,6 +102,9 @@ func New(o Options) (*Server, error) {
 	if err := s.parseTemplates(); err != nil {
 		return nil, err
 	}
+	if s.limits, err = newLimits(o.Now); err != nil {
+		return nil, err
+	}
 	s.mux = s.secure(s.routes())
 	return s, nil
 }
@@ -106,14 +115,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 // routes is the table of contents. Patterns with GET never change anything.
 func (s *Server) routes() *http.ServeMux {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /static/", s.static)
-	m.HandleFunc("GET /sign-in", s.signInForm)
-	m.HandleFunc("POST /sign-in", s.signIn)
-	m.HandleFunc("POST /sign-out", s.signOut)
-
-	page := func(pattern string, h func(http.ResponseWriter, *http.Request, *viewer) error) {
-		m.HandleFunc(pattern, s.withViewer(h))
+	plain := func(pattern string, h http.HandlerFunc) {
+		s.routed = append(s.routed, pattern)
+		m.HandleFunc(pattern, h)
 	}
+	page := func(pattern string, h handle) { plain(pattern, s.withViewer(h)) }
+
+	plain("GET /static/", s.static)
+	plain("GET /sign-in", s.signInForm)
+	plain("POST /sign-in", s.limited(s.signIn))
+	plain("POST /sign-out", s.signOut)
+	s.personRoutes(plain, page)
 	page("GET /{$}", s.inbox)
 	page("GET /events", s.events)
 	page("GET /access", s.access)
@@ -129,13 +141,22 @@ func (s *Server) routes() *http.ServeMux {
 	page("POST /grants/{id}/activate", s.activate)
 	page("POST /grants/{id}/token", s.token)
 	page("POST /grants/{id}/release", s.release)
+	page("GET /live", s.live)
 	page("GET /sessions", s.sessions)
 	page("GET /sessions/{id}", s.session)
-	page("GET /sessions/{id}/cast", s.cast)
+	page("GET /sessions/{id}/play", s.play)
+	page("GET /sessions/{id}/download/{format}", s.download)
 	page("GET /sessions/{id}/watch", s.watch)
 	page("POST /sessions/{id}/terminate", s.terminate)
 	page("GET /search", s.search)
 	page("GET /audit", s.audit)
+	page("GET /audit/checkpoint", s.checkpoint)
+	page("GET /audit/{seq}", s.event)
+	page("GET /audit/{seq}/leaf", s.leaf)
+	page("GET /audit/{seq}/proof", s.inclusion)
+	page("GET /report", s.report)
+	page("GET /report/download", s.downloadReport)
+	s.adminRoutes(page)
 	page("GET /findings", s.findings)
 	page("POST /findings/{id}/acknowledge", s.acknowledge)
 	return m

@@ -23,6 +23,24 @@ if (document.body.hasAttribute("data-live") && "EventSource" in window) {
   addEventListener("pagehide", () => source.close());
 }
 
+// Passkeys: their module comes with the first click that needs it.
+if (window.PublicKeyCredential) {
+  document.documentElement.classList.add("passkeys");
+  const passkeys = () => import(document.body.dataset.passkeys);
+  for (const form of document.querySelectorAll("[data-sign-in-passkey]")) form.hidden = false;
+  addEventListener("click", async (e) => {
+    const button = e.target.closest?.("[data-passkey]");
+    if (button) (await passkeys()).useInstead(button.form);
+  });
+  addEventListener("submit", async (e) => {
+    const form = e.target;
+    const act = form.matches("[data-sign-in-passkey]") ? "signIn" : form.matches("[data-new-passkey]") ? "register" : "";
+    if (!act) return;
+    e.preventDefault();
+    (await passkeys())[act](form);
+  });
+}
+
 function busy() {
   const el = document.activeElement;
   if (el && /^(INPUT|SELECT|TEXTAREA)$/.test(el.tagName)) return true;
@@ -45,6 +63,11 @@ async function refresh() {
   if (main) document.getElementById("main").replaceWith(document.adoptNode(main));
 }
 
+// A page of what goes on now looks again by itself.
+const every = Number(document.querySelector("[data-refresh]")?.dataset.refresh);
+const quiet = () => document.visibilityState === "visible" && !document.activeElement?.closest("main");
+if (every) setInterval(() => quiet() && refresh(), every * 1000);
+
 function load(src) {
   return new Promise((done, failed) => {
     const script = document.createElement("script");
@@ -53,13 +76,12 @@ function load(src) {
   });
 }
 
-const look = { idleTimeLimit: 2, fit: "width", terminalFontFamily: "ui-monospace, Menlo, Consolas, monospace" };
+const look = { fit: "width", terminalFontFamily: "ui-monospace, Menlo, Consolas, monospace" };
 
 const player = document.getElementById("player");
 if (player && !player.hasAttribute("data-live")) {
-  await load(player.dataset.script);
-  const at = Number(player.dataset.start) || 0;
-  window.AsciinemaPlayer.create(player.dataset.cast, player, { ...look, preload: true, startAt: at, poster: `npt:${at + 1}` });
+  const [{ replay }] = await Promise.all([import(player.dataset.module), load(player.dataset.script)]);
+  replay(player, look);
 }
 
 // Watching begins with a click: it is recorded, so nobody does it by accident.
@@ -72,7 +94,7 @@ if (watch) {
     state.textContent = "Live. That you watch is recorded.";
     if (player) {
       await load(player.dataset.script);
-      const p = window.AsciinemaPlayer.create({ driver: "eventsource", url: player.dataset.cast }, player, { ...look, autoPlay: true, idleTimeLimit: undefined });
+      const p = window.AsciinemaPlayer.create({ driver: "eventsource", url: player.dataset.cast }, player, { ...look, autoPlay: true });
       p.addEventListener("ended", () => (state.textContent = "The session has ended."));
       return;
     }
