@@ -39,7 +39,8 @@ type DB struct {
 	read  *sql.DB
 	work  *sql.DB // for what may take long or is held long: the search index, locks
 
-	stop context.CancelFunc
+	stop context.CancelFunc // ends poll and listen
+	deaf context.CancelFunc // ends listen
 	wg   sync.WaitGroup
 	bus  bus
 }
@@ -107,7 +108,9 @@ func (db *DB) open(ctx context.Context) (err error) {
 	}
 	ctx, db.stop = context.WithCancel(context.WithoutCancel(ctx))
 	db.wg.Go(func() { db.poll(ctx) })
-	db.wg.Go(func() { db.listen(ctx) })
+	hearing, deaf := context.WithCancel(ctx)
+	db.deaf = deaf
+	db.wg.Go(func() { db.listen(hearing) })
 	return nil
 }
 
@@ -153,7 +156,7 @@ func (db *DB) Close() error {
 	}
 	db.bus.close()
 	for _, p := range []*sql.DB{db.write, db.read, db.work} {
-		errs = append(errs, p.Close())
+		p.Close() // what was acknowledged is durable, and connections may be broken already
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close store %s: %w", db.name(), err)

@@ -172,12 +172,19 @@ type hashes struct {
 
 // ReadHashes implements tlog.HashReader. It asks for all rows at once: a proof
 // needs two for each level of the tree, a few dozen.
-func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
-	if p, ok := h.db.(*pool); ok {
-		ctx, cancel := p.d.bound(h.ctx)
-		defer cancel()
-		h.ctx = ctx
+func (h hashes) ReadHashes(indexes []int64) (out []tlog.Hash, err error) {
+	p, ok := h.db.(*pool)
+	if !ok {
+		return h.readHashes(indexes)
 	}
+	err = p.patient(h.ctx, func(ctx context.Context) (err error) {
+		out, err = hashes{ctx, p}.readHashes(indexes)
+		return err
+	})
+	return out, err
+}
+
+func (h hashes) readHashes(indexes []int64) ([]tlog.Hash, error) {
 	need := make(map[int64]bool)
 	for _, i := range indexes {
 		seq, _ := audit.StoredAt(i)

@@ -122,9 +122,11 @@ func (db *DB) size(ctx context.Context, q querier) (size int64, err error) {
 // see ErrLost.
 func (db *DB) Refresh(ctx context.Context) error {
 	before, _ := db.feed.state()
-	ctx, cancel := db.dialect.bound(ctx)
-	defer cancel()
-	size, err := db.size(ctx, db.read)
+	var size int64
+	err := db.read.patient(ctx, func(ctx context.Context) (err error) {
+		size, err = db.size(ctx, db.read)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"jit-gateway/internal/store"
 )
@@ -141,34 +142,54 @@ func limit(n int) int {
 	return n
 }
 
-// list runs a query on the reader pool and scans each row.
-func list[T any](c ctx, p *pool, what, query string, args []any, scan func(row) (T, error)) ([]T, error) {
+// rereads is how often a question is asked again: a server that restarted
+// leaves a pool of connections that fail once each.
+const rereads = 10
+
+// patient asks again while connections turn out to be lost. A question changes
+// nothing.
+func (p *pool) patient(c ctx, ask func(c ctx) error) error {
 	c, cancel := p.d.bound(c)
 	defer cancel()
-	rows, err := p.QueryContext(c, query, args...)
+	for try := 1; ; try++ {
+		err := ask(c)
+		if err == nil || p.d.Gone == nil || try == rereads || c.Err() != nil || errors.Is(err, sql.ErrNoRows) || !p.d.Gone(err) {
+			return err
+		}
+		time.Sleep(time.Duration(try) * 5 * time.Millisecond)
+	}
+}
+
+// list runs a query on the reader pool and scans each row.
+func list[T any](c ctx, p *pool, what, query string, args []any, scan func(row) (T, error)) (out []T, err error) {
+	err = p.patient(c, func(c ctx) error {
+		out = nil
+		rows, err := p.QueryContext(c, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			v, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			out = append(out, v)
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, p.d.translate(err))
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		out = append(out, v)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return out, nil
 }
 
 // get runs a query that returns one row; store.ErrNotFound if there is none.
-func get[T any](c ctx, p *pool, what, query string, args []any, scan func(row) (T, error)) (T, error) {
-	c, cancel := p.d.bound(c)
-	defer cancel()
-	v, err := scan(p.QueryRowContext(c, query, args...))
+func get[T any](c ctx, p *pool, what, query string, args []any, scan func(row) (T, error)) (v T, err error) {
+	err = p.patient(c, func(c ctx) (err error) {
+		v, err = scan(p.QueryRowContext(c, query, args...))
+		return err
+	})
 	if err != nil {
 		return v, fmt.Errorf("%s: %w", what, p.d.translate(err))
 	}

@@ -1,0 +1,394 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
+	"jit-gateway/internal/store/sqlstore"
+)
+
+// wire is a TCP proxy before the server: a network that a test breaks.
+type wire struct {
+	addr string
+	ln   net.Listener
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	mute  chan struct{}            // not nil: nothing passes until it is closed
+	from  func([]byte) (drop bool) // looks at what the gateway sends: true breaks the connection after it was passed on
+	late  bool                     // and after the server has answered
+	eat   net.Conn                 // whose next answer is not passed on
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{addr: ln.Addr().String(), ln: ln, conns: map[net.Conn]bool{}}
+	w.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.Dial("tcp", to)
+			if err != nil {
+				c.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.conns[c], w.conns[s] = true, true
+			w.mu.Unlock()
+			w.wg.Go(func() { w.pump(s, c, true) })
+			w.wg.Go(func() { w.pump(c, s, false) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		w.heal()
+		w.cut()
+		w.wg.Wait()
+	})
+	return w
+}
+
+func (w *wire) pump(dst, src net.Conn, fromGateway bool) {
+	defer dst.Close()
+	defer src.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			w.mu.Lock()
+			mute, look := w.mute, w.from
+			w.mu.Unlock()
+			if mute != nil {
+				<-mute
+			}
+			if !fromGateway && w.eats(src) {
+				return
+			}
+			drop := fromGateway && look != nil && look(buf[:n])
+			if drop && w.eatAnswer(dst) {
+				drop = false
+			}
+			if _, werr := dst.Write(buf[:n]); werr != nil {
+				return
+			}
+			if drop {
+				src.Close() // the server has it, and the gateway will not know
+				io.Copy(io.Discard, dst)
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// eatAnswer has the connection broken by the server's answer, if late.
+func (w *wire) eatAnswer(server net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.late {
+		w.eat = server
+	}
+	return w.late
+}
+
+func (w *wire) eats(server net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.eat == server
+}
+
+// cut breaks every connection.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.conns {
+		c.Close()
+	}
+	w.conns = map[net.Conn]bool{}
+}
+
+// silence lets nothing pass, and breaks nothing: a partition.
+func (w *wire) silence() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mute = make(chan struct{})
+}
+
+func (w *wire) heal() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mute != nil {
+		close(w.mute)
+		w.mute = nil
+	}
+}
+
+func (w *wire) spy(late bool, look func([]byte) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.from, w.late = look, late
+}
+
+// through is the store's address by way of the wire, in clear so that the wire
+// can see what passes.
+func through(t *testing.T, w *wire) string {
+	t.Helper()
+	direct := newDatabase(t)
+	_, path, _ := strings.Cut(direct, server.Addr)
+	path, _, _ = strings.Cut(path, "?")
+	return fmt.Sprintf("postgres://%s:%s@%s%s?sslmode=disable", server.User, server.Password, w.addr, path)
+}
+
+// TestG5LostAnswerOfCommit: the connection breaks after the COMMIT was sent,
+// and the server may have it or has even answered. The change is made once and
+// is known to be made.
+func TestG5LostAnswerOfCommit(t *testing.T) {
+	w := newWire(t, server.Addr)
+	db := openAt(t, through(t, w), Options{Poll: time.Hour})
+	for i := range 20 {
+		// A new connection prepares COMMIT, which is seen by its text, and then
+		// runs it, which is the next that it sends.
+		prepared, dropped := false, false
+		w.cut()
+		w.spy(i%2 == 0, func(b []byte) bool {
+			if dropped || !prepared {
+				prepared = prepared || strings.Contains(string(b), "COMMIT")
+				return false
+			}
+			dropped = true
+			return true
+		})
+		id := fmt.Sprint("U", i)
+		if err := db.CreateUser(t.Context(), identity.User{ID: id, Name: id}, audit.Event{Type: audit.UserAdded, User: id}); err != nil {
+			t.Fatalf("change %d: %v", i, err)
+		}
+		w.spy(false, nil)
+		if !dropped {
+			t.Fatalf("no COMMIT was seen in change %d (prepared %v)", i, prepared)
+		}
+		if last, err := db.LastSeq(t.Context()); err != nil || last != int64(i) {
+			t.Fatalf("after change %d the newest event is %d, %v", i, last, err)
+		}
+	}
+	if r := verifyIntact(t, db); r.Events != 20 {
+		t.Errorf("%d events, want 20", r.Events)
+	}
+}
+
+// TestG5LostConnections: a server that restarts, and one that ends sessions,
+// costs at most a refusal; nothing that was acknowledged is lost, and nothing
+// that was refused is there.
+func TestG5LostConnections(t *testing.T) {
+	dsn := newDatabase(t)
+	db := openAt(t, dsn, Options{Poll: 50 * time.Millisecond})
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	acked, refused := map[string]bool{}, 0
+	for n := range 4 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				id := fmt.Sprintf("U-%d-%d", n, i)
+				err := db.CreateUser(context.Background(), identity.User{ID: id, Name: id}, audit.Event{Type: audit.UserAdded, User: id})
+				mu.Lock()
+				if err == nil {
+					acked[id] = true
+				} else {
+					refused++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for range 15 {
+		time.Sleep(30 * time.Millisecond)
+		cut(t, db)
+	}
+	stop()
+	wg.Wait()
+	r := verifyIntact(t, db)
+	users, err := db.Users(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(users)) != r.Events || len(users) != len(acked) {
+		t.Errorf("%d users, %d events, %d acknowledged, %d refused", len(users), r.Events, len(acked), refused)
+	}
+	for _, u := range users {
+		if !acked[u.ID] {
+			t.Errorf("%s was refused, and is there", u.ID)
+		}
+	}
+	t.Logf("%d changes acknowledged, %d refused, over 15 cuts", len(acked), refused)
+	if len(acked) < 20 {
+		t.Error("hardly anything was acknowledged")
+	}
+}
+
+// TestG5Partition: while nothing passes, changes and questions are refused
+// within their time; afterwards all goes on.
+func TestG5Partition(t *testing.T) {
+	w := newWire(t, server.Addr)
+	db := openAt(t, through(t, w), Options{Poll: 50 * time.Millisecond, Timeout: 400 * time.Millisecond})
+	if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
+		t.Fatal(err)
+	}
+	w.silence()
+	began := time.Now()
+	if err := db.Beat(t.Context(), "I1", time.Now()); err == nil {
+		t.Error("a gateway that is cut off said that it is alive")
+	}
+	if _, err := db.HighWater(t.Context(), time.Now()); err == nil {
+		t.Error("a gateway that is cut off read the clock")
+	}
+	if _, err := db.Users(t.Context()); err == nil {
+		t.Error("a gateway that is cut off listed users")
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("the refusals took %s", took)
+	}
+	w.heal()
+	w.cut()
+	if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
+		t.Errorf("after the partition: %v", err)
+	}
+	verifyIntact(t, db)
+}
+
+// TestG5SlowStatement: a store that is too slow refuses, and holds nobody's lock.
+func TestG5SlowStatement(t *testing.T) {
+	dsn := newDatabase(t)
+	db, other := openAt(t, dsn, Options{Timeout: 300 * time.Millisecond}), openAt(t, dsn, Options{})
+	began := time.Now()
+	ran, err := blocked(t, db)
+	if err == nil || !ran {
+		t.Errorf("behind a lock that is held: %v", err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, d := range []*DB{db, other} {
+		if _, err := d.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	}
+	verifyIntact(t, db)
+}
+
+// blocked appends while somebody else holds the log's lock.
+func blocked(t *testing.T, db *DB) (ran bool, err error) {
+	t.Helper()
+	tx, err := db.work.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(t.Context(), beginChange); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Append(t.Context(), audit.Event{Type: audit.Heartbeat})
+	return true, err
+}
+
+// TestG7ForgetfulServer: a server that lost what it had acknowledged (a
+// failover to a standby that was behind, an old backup) is not written to, and
+// who follows the log is told.
+func TestG7ForgetfulServer(t *testing.T) {
+	for name, forget := range map[string]string{
+		"shorter":   "DELETE FROM events WHERE seq >= 3",
+		"different": "UPDATE events SET hashes = decode(repeat('00', length(hashes)), 'hex') WHERE seq >= 2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := openAt(t, newDatabase(t), Options{Poll: 20 * time.Millisecond})
+			for range 5 {
+				if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server.MustExec(t, db.conf.Database, "ALTER TABLE events DISABLE TRIGGER events_only_grow; "+forget)
+			cut(t, db) // a failover ends connections
+			if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); !errors.Is(err, sqlstore.ErrLost) {
+				t.Errorf("an append says %v", err)
+			}
+			if err := db.WaitEvents(t.Context(), 1); !errors.Is(err, sqlstore.ErrLost) {
+				t.Errorf("who follows is told %v", err)
+			}
+			n, err := server.Value(t.Context(), db.conf.Database, "SELECT count(*) FROM events WHERE seq > 4")
+			if err != nil || n != "0" {
+				t.Errorf("%s events were written after the loss, %v", n, err)
+			}
+		})
+	}
+}
+
+// TestG5ClockOfOneGateway: a gateway whose clock is wrong admits nobody and
+// does not bar the others.
+func TestG5ClockOfOneGateway(t *testing.T) {
+	dsn := newDatabase(t)
+	good := openAt(t, dsn, Options{ClockTolerance: 2 * time.Second})
+	for _, wrong := range []time.Duration{time.Hour, -time.Hour, 3 * time.Second} {
+		shifted := func() time.Time { return time.Now().Add(wrong) }
+		bad := openAt(t, dsn, Options{Now: shifted, ClockTolerance: 2 * time.Second})
+		if _, err := bad.HighWater(t.Context(), shifted()); err == nil || !strings.Contains(err.Error(), "nobody is admitted") {
+			t.Errorf("%s: the mark was raised: %v", wrong, err)
+		}
+		if err := bad.ClockOK(t.Context()); err == nil {
+			t.Errorf("%s: the clock passes", wrong)
+		}
+		if _, err := bad.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil { // what it refuses is audited all the same
+			t.Error(err)
+		}
+	}
+	mark, err := good.HighWater(t.Context(), time.Now())
+	if err != nil || mark.After(time.Now().Add(time.Minute)) {
+		t.Errorf("the mark is %s, %v", mark, err)
+	}
+	if err := good.ClockOK(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestG8ConnectionStringIsVerified(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"postgres://gw:hunter2@db.example/jit":                     "not verified",
+		"postgres://gw:hunter2@db.example/jit?sslmode=disable":     "not verified",
+		"postgres://gw:hunter2@db.example/jit?sslmode=require":     "not verified",
+		"postgres://gw:hunter2@db.example/jit?sslmode=prefer":      "not verified",
+		"host=127.0.0.1,db.example dbname=jit sslmode=disable":     "not verified",
+		"postgres://gw:hunter2@db.example/?sslmode=verify-full":    "names no database",
+		"postgres://gw:hunter2@db.example:x/jit":                   "cannot be read",
+		"postgres://gw:hunter2@db.example/jit?sslmode=verify-full": "",
+		"host=a.example,b.example dbname=jit sslmode=verify-full":  "",
+		"postgres://gw:hunter2@127.0.0.1/jit?sslmode=disable":      "",
+		"host=/run/postgresql dbname=jit":                          "",
+		"postgres://gw:hunter2@[::1]/jit?sslmode=disable":          "",
+	} {
+		_, err := parse(dsn)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", dsn, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want …%s…", dsn, err, want)
+		case err != nil && strings.Contains(err.Error(), "hunter2"):
+			t.Errorf("the password is in the error: %v", err)
+		}
+	}
+}
