@@ -62,7 +62,7 @@ type Request struct {
 // with their factor, what --digest names, and what a grant is bound to.
 func (r Request) Digest() string {
 	r.State, r.Votes, r.Decision, r.GrantID, r.EscalatedAt, r.Version = "", nil, nil, "", time.Time{}, 0
-	return digest(r)
+	return digest(plainRequest(r))
 }
 
 // Vote is one approval.
@@ -107,6 +107,7 @@ type EndCause string
 
 const (
 	CauseExpired  EndCause = "expired"
+	CauseRestored EndCause = "restored" // the store began again from a backup
 	CauseReleased EndCause = "released"
 	CauseRevoked  EndCause = "revoked"
 	CauseDisabled EndCause = "user_disabled"
@@ -171,9 +172,9 @@ func (g Grant) Digest() string {
 		Targets                                               []string
 		TargetHashes                                          map[string]string
 		Duration                                              time.Duration
-		Votes                                                 []Vote
+		Votes                                                 []plainVote
 		ApprovedAt, NotBefore                                 time.Time
-	}{g.ID, g.RequestID, g.RequestDigest, g.UserID, g.Login, g.RuleHash, g.Targets, g.TargetHashes, g.Duration, g.Votes, g.ApprovedAt, g.NotBefore})
+	}{g.ID, g.RequestID, g.RequestDigest, g.UserID, g.Login, g.RuleHash, g.Targets, g.TargetHashes, g.Duration, plain(g.Votes), g.ApprovedAt, g.NotBefore})
 }
 
 // Live reports whether the grant admits sessions at the time now.

@@ -67,6 +67,7 @@ const (
 	UserExpiring   Type = "user.expiring" // will be disabled by itself soon
 	UserLinked     Type = "user.linked"   // to an identity provider's account
 	InviteRedeemed Type = "invite.redeemed"
+	InviteRevoked  Type = "invite.revoked"
 	KeyAdded       Type = "key.added"
 	KeyRemoved     Type = "key.removed"
 	FactorAdded    Type = "factor.added"
@@ -75,6 +76,7 @@ const (
 	FactorPassed   Type = "factor.passed"
 	FactorFailed   Type = "factor.failed"
 	FactorLocked   Type = "factor.locked"
+	FactorSpent    Type = "factor.spent" // codes that may have been used are not taken again
 	LoginPassed    Type = "login.passed"
 	LoginFailed    Type = "login.failed"
 	CommandRefused Type = "command.refused" // of the command interface: it is not for this caller

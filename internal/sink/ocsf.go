@@ -65,6 +65,7 @@ var classes = map[audit.Type]class{
 	audit.RecordingSegment: apiActivity(1), audit.RecordingSealed: apiActivity(1), audit.RecordingViewed: apiActivity(2),
 	audit.RecordingExported: apiActivity(2), audit.RecordingDeleted: apiActivity(4), audit.RecordingFailed: apiActivity(99),
 	audit.RecordingArchived: apiActivity(1), audit.RecordingHeld: apiActivity(3), audit.RecordingReleased: apiActivity(3), audit.RecordingDeleteOrdered: apiActivity(4),
+	audit.InviteRevoked: accountChange(99), audit.FactorSpent: accountChange(99),
 	audit.BackupMade: apiActivity(2), audit.GatewayRestored: lifecycle(99), audit.LogCompared: apiActivity(2),
 	audit.AuditRead: apiActivity(2), audit.EvidenceExported: apiActivity(2), audit.NotificationSent: apiActivity(99), audit.NotificationLost: apiActivity(99),
 
