@@ -126,6 +126,13 @@ func (a *Authority) sshSigner(name string) (ssh.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use %s: %w", name, err)
 	}
+	want := ssh.KeyAlgoED25519
+	if name == outerECDSAFile {
+		want = ssh.KeyAlgoECDSA256
+	}
+	if got := s.PublicKey().Type(); got != want {
+		return nil, fmt.Errorf("read %s: it holds a key of type %s, want %s", name, got, want)
+	}
 	return s, nil
 }
 

@@ -109,7 +109,9 @@ func setUp(ts *testscript.TestScript, t *tale, args []string) error {
 	t.stack = s
 	ts.Setenv("CONFIG", s.Config())
 	ts.Setenv("STACK", s.Dir)
+	ts.Setenv("TARGETS", s.Backing) // directories of the hosts and of the database
 	ts.Setenv("SSHPORT", fmt.Sprint(s.SSHPort))
+	ts.Setenv("PAGE", fmt.Sprintf("https://127.0.0.1:%d", s.WebPort))
 	ts.Setenv("METRICS", fmt.Sprintf("127.0.0.1:%d", s.MetricsPort))
 	ts.Setenv("RECORDINGS", filepath.Join(s.Dir, "gateway", "recordings"))
 	ts.Setenv("STORE", filepath.Join(s.Dir, "gateway", "jit-gateway.db"))
