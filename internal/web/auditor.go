@@ -1,9 +1,6 @@
 package web
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -13,57 +10,6 @@ import (
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
 )
-
-// AuditLog is what the page shows of the audit log; both stores implement it.
-type AuditLog interface {
-	FindEvents(ctx context.Context, f audit.Filter) ([]audit.Event, error)
-	LastCheckpoint(ctx context.Context) (audit.Checkpoint, error)
-}
-
-// auditPage is how many events one page shows.
-const auditPage = 100
-
-// audit lists events for auditors and administrators, newest first. Reading is
-// itself an event.
-func (s *Server) audit(w http.ResponseWriter, r *http.Request, v *viewer) error {
-	if s.o.Audit == nil || (!v.Auditor && !v.Admin) {
-		return errNotFound
-	}
-	ctx, q := r.Context(), r.URL.Query()
-	f := audit.Filter{Limit: auditPage, Target: q.Get("target"), Grant: q.Get("grant"), Request: q.Get("request"), Session: q.Get("session")}
-	f.Before, _ = strconv.ParseInt(q.Get("before"), 10, 64)
-	if t := strings.TrimSpace(q.Get("type")); t != "" {
-		f.Types = []audit.Type{audit.Type(t)}
-	}
-	if name := strings.TrimSpace(q.Get("user")); name != "" {
-		f.User = "nobody"
-		if u, err := s.o.Users.UserByName(ctx, name); err == nil {
-			f.User = u.ID
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-	}
-	events, err := s.o.Audit.FindEvents(ctx, f)
-	if err != nil {
-		return err
-	}
-	_, err = s.o.Log.Append(ctx, audit.Event{Type: audit.AuditRead, Outcome: audit.Success, Actor: v.actor()})
-	if err != nil {
-		return err
-	}
-	d := map[string]any{"Events": events, "Q": map[string]string{"type": q.Get("type"), "user": q.Get("user"), "target": q.Get("target")}}
-	if len(events) == auditPage {
-		q.Set("before", fmt.Sprint(events[len(events)-1].Seq))
-		d["Older"] = "/audit?" + q.Encode()
-	}
-	if c, err := s.o.Audit.LastCheckpoint(ctx); err == nil && c.Size > 0 {
-		d["Checkpoint"] = c
-	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	s.render(w, r, v, http.StatusOK, "audit", d)
-	return nil
-}
 
 // search finds words in recordings that the viewer may replay. A search is
 // reading them, so it is an event.

@@ -238,3 +238,11 @@ func removeMax(b *tab) chromedp.Action[chromedp.Void] {
 		return nil
 	})
 }
+
+// chooseSpeed sets the player's speed.
+func chooseSpeed(b *tab, speed string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(context.Context, *chromedp.Target) error {
+		eval[bool](b, `(s => (s.value = "`+speed+`", s.dispatchEvent(new Event("change")), true))(document.querySelector("#player-tools select"))`)
+		return nil
+	})
+}

@@ -13,6 +13,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
 	"jit-gateway/recording"
 )
 
@@ -34,7 +36,12 @@ func everyday(t *testing.T) (*site, []view) {
 	s.approve(t, s.ask(t, "orders", "orders_ro", "Count of refunds for finance", 30*time.Minute))
 	waiting := s.ask(t, "web01", "admin", "nginx answers 502 on checkout, INC-4211", time.Hour)
 	s.ask(t, "orders", "orders_rw", "Correct order 118, customer was charged twice", 20*time.Minute)
+	check(t, s.DB.AddKey(t.Context(), identity.Key{Fingerprint: "SHA256:k3xY0zq8w9cVbQm2nL5tRfGhJk7pDsAaZx1C4vB6N8M", UserID: "Ubob", Authorized: "ssh-ed25519 AAAA", Comment: "bob@laptop", CreatedAt: s.Clock.Now().Add(-9 * 24 * time.Hour)},
+		audit.Event{Type: audit.KeyAdded, Outcome: audit.Success, User: "Ubob"}))
 	return s, append([]view{
+		{"enroll", "", "/enroll"}, {"you", "bob", "/you"}, {"authenticator", "bob", "/you/authenticator"}, {"client", "alice", "/you/client"},
+		{"ask-label", "alice", "/ask?label=role%3Dweb&login=deploy"}, {"choose-login", "alice", "/ask?target=orders"}, {"extend", "alice", "/grants/" + live.Row().GrantID + "/extend"},
+		{"grant-approver", "bob", "/grants/" + live.Row().GrantID}, {"requests-mine", "alice", "/requests?mine"},
 		{"sign-in", "", "/"}, {"inbox", "bob", "/"}, {"inbox-mine", "alice", "/"}, {"request", "bob", "/requests/" + waiting.ID},
 		{"requests", "bob", "/requests"}, {"sessions", "carol", "/sessions"}, {"replay", "carol", "/sessions/" + shell.ID},
 		{"sql", "carol", "/sessions/" + sql.ID}, {"live", "bob", "/sessions/" + live.ID()}, {"not-found", "bob", "/requests/RNONE"},

@@ -58,13 +58,19 @@ func (s *Server) funcs() template.FuncMap {
 		"bytes": byteCount,
 		"join":  strings.Join,
 
-		"minutes":  func(d time.Duration) int { return int(d / time.Minute) },
-		"gateway":  func() string { return s.o.Name },
-		"clock":    clock,
-		"inc":      func(i int) int { return i + 1 },
-		"asset":    s.assetURL,
-		"excerpt":  excerpt,
-		"seconds":  func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) },
+		"minutes": func(d time.Duration) int { return int(d / time.Minute) },
+		"gateway": func() string { return s.o.Name },
+		"clock":   clock,
+		"inc":     func(i int) int { return i + 1 },
+		"asset":   s.assetURL,
+		"excerpt": excerpt,
+		"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) },
+		"elsewhere": func() string {
+			if s.o.Elsewhere.OIDC == nil {
+				return ""
+			}
+			return s.o.Elsewhere.Name
+		},
 		"passkeys": func() bool { return s.o.People.Passkeys != nil },
 
 		"hasPasskey": s.hasPasskey,

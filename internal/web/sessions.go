@@ -2,44 +2,163 @@ package web
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
-	"os"
+	"net/url"
 	"strings"
+	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
-	"jit-gateway/recording"
 	"jit-gateway/session"
 )
 
-// sessions lists what the viewer may see: auditors all, others their own and
-// those under grants that they approved, while these are live.
+// sessionsPage is how many sessions one page lists.
+const sessionsPage = 50
+
+// outcomes that the list can be filtered by, and how people read them.
+var outcomes = []string{"open", "logout", "disconnected", "expired", "released", "revoked", "terminated", "idle", "user_disabled", "key_removed",
+	"upstream_failed", "recording_failed", "protocol_error", "store_lost", "gateway_stopped", "internal_error", "crashed"}
+
+var causeWords = map[string]string{
+	"open": "open now", "logout": "logged out", "expired": "grant expired", "released": "released by its user", "revoked": "revoked",
+	"terminated": "terminated by somebody", "idle": "idle for too long", "disconnected": "connection lost", "key_removed": "key removed", "store_lost": "store lost",
+	"protocol_error": "protocol error", "internal_error": "gateway error", "user_disabled": "user disabled", "upstream_failed": "target failed",
+	"recording_failed": "recording failed", "gateway_stopped": "gateway stopped", "crashed": "gateway crashed",
+	"not_activated": "never activated", "last_session_ended": "last session ended",
+}
+
+// cause is why something ended, in words.
+func cause(c any) string {
+	text := display.Line(fmt.Sprint(c), 100)
+	if w, ok := causeWords[text]; ok {
+		return w
+	}
+	return strings.ReplaceAll(text, "_", " ")
+}
+
+// sessions lists what the viewer may know of: auditors everything, others
+// their own and, while they are live, those under grants that they approved.
+// The filter is in the address, so a list can be shared.
 func (s *Server) sessions(w http.ResponseWriter, r *http.Request, v *viewer) error {
 	q := r.URL.Query()
-	f := session.Filter{Target: q.Get("target"), State: session.State(q.Get("state")), Cause: q.Get("cause"), Limit: 200}
-	if name := strings.TrimSpace(q.Get("user")); name != "" {
-		u, err := s.o.Users.UserByName(r.Context(), name)
-		if errors.Is(err, store.ErrNotFound) {
-			f.UserID = "nobody"
-		} else if err != nil {
-			return err
-		} else {
-			f.UserID = u.ID
-		}
+	d := map[string]any{"All": v.Auditor, "Outcomes": outcomes, "Flags": session.Flags, "Newer": ""}
+	f, shown, err := s.sessionFilter(r, q)
+	if err != nil {
+		d["Error"] = sentence(err)
 	}
+	d["Q"], d["Filtered"] = shown, len(strings.Join(mapValues(shown), "")) > 0
+	if !v.Auditor {
+		f.UserID = v.ID
+	}
+	f.Limit, f.Before = sessionsPage+1, q.Get("before")
 	rows, err := s.o.Rows.ListSessions(r.Context(), f)
 	if err != nil {
 		return err
 	}
-	seen := rows[:0]
-	for _, row := range rows {
-		if s.maySee(r, v, row) {
-			seen = append(seen, row)
+	if len(rows) > sessionsPage {
+		rows = rows[:sessionsPage]
+		d["Older"] = pageURL("/sessions", shown, "before", rows[sessionsPage-1].ID)
+	}
+	if f.Before != "" {
+		d["Newer"] = pageURL("/sessions", shown, "", "")
+	}
+	if !v.Auditor && f.Before == "" { // what they may watch now, of others
+		open, err := s.o.Rows.ListSessions(r.Context(), session.Filter{State: session.Open, Target: f.Target, GrantID: f.GrantID, Limit: 1000})
+		if err != nil {
+			return err
+		}
+		var theirs []session.Row
+		for _, row := range open {
+			if row.UserID != v.ID && s.maySee(r, v, row) && (f.State == "" || f.State == session.Open) && f.Cause == "" {
+				theirs = append(theirs, row)
+			}
+		}
+		rows = append(theirs, rows...)
+	}
+	d["Rows"] = rows
+	s.render(w, r, v, http.StatusOK, "sessions", d)
+	return nil
+}
+
+// sessionFilter reads the filter of an address, and returns it also as the
+// form shows it.
+func (s *Server) sessionFilter(r *http.Request, q url.Values) (f session.Filter, shown map[string]string, err error) {
+	shown = map[string]string{}
+	for _, k := range []string{"user", "target", "grant", "from", "to", "outcome", "flag"} {
+		shown[k] = strings.TrimSpace(q.Get(k))
+	}
+	f.Target, f.GrantID, f.Flag = shown["target"], strings.ToUpper(shown["grant"]), shown["flag"]
+	switch shown["outcome"] {
+	case "open":
+		f.State = session.Open
+	case "crashed":
+		f.State = session.Crashed
+	default:
+		f.Cause = shown["outcome"]
+	}
+	if f.Since, f.Until, err = dates(shown["from"], shown["to"]); err != nil {
+		return f, shown, err
+	}
+	f.UserID, err = s.userID(r, shown["user"])
+	return f, shown, err
+}
+
+// userID finds a user by name; nobody has the id that it gives for a name
+// that nobody has.
+func (s *Server) userID(r *http.Request, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	u, err := s.o.Users.UserByName(r.Context(), name)
+	if errors.Is(err, store.ErrNotFound) {
+		return "nobody", nil
+	}
+	return u.ID, err
+}
+
+// dates are whole days in UTC, both included.
+func dates(from, to string) (since, until time.Time, err error) {
+	day := func(s string) time.Time {
+		if s == "" {
+			return time.Time{}
+		}
+		t, perr := time.Parse(time.DateOnly, s)
+		if perr != nil {
+			err = errors.New("a day is written like 2026-11-22")
+		}
+		return t
+	}
+	since, until = day(from), day(to)
+	if err == nil && !until.IsZero() {
+		until = until.AddDate(0, 0, 1)
+	}
+	return since, until, err
+}
+
+func pageURL(path string, shown map[string]string, key, value string) string {
+	q := url.Values{}
+	for k, v := range shown {
+		if v != "" {
+			q.Set(k, v)
 		}
 	}
-	s.render(w, r, v, http.StatusOK, "sessions", map[string]any{"Rows": seen, "Filter": f, "User": q.Get("user")})
-	return nil
+	if key != "" {
+		q.Set(key, value)
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+func mapValues(m map[string]string) (out []string) {
+	for v := range maps.Values(m) {
+		out = append(out, v)
+	}
+	return out
 }
 
 // maySee: one's own list entry, a live session that one approved, or auditors.
@@ -47,7 +166,10 @@ func (s *Server) maySee(r *http.Request, v *viewer, row session.Row) bool {
 	if v.Auditor || row.UserID == v.ID {
 		return true
 	}
-	return row.State == session.Open && s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) == nil
+	if row.State == session.Open {
+		return s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) == nil
+	}
+	return s.mayReplay(r, v, row) // approvers and reviewers, where the rule says so
 }
 
 // mayReplay is stricter: the content of a recording.
@@ -64,137 +186,9 @@ func (s *Server) row(r *http.Request, v *viewer) (session.Row, error) {
 	return row, err
 }
 
-// timelineMax bounds what one page shows of a recording's events.
-const timelineMax = 500
-
-// session shows one, with its recording if the viewer may see it. Looking is
-// itself an event.
-func (s *Server) session(w http.ResponseWriter, r *http.Request, v *viewer) error {
-	row, err := s.row(r, v)
-	if err != nil {
-		return err
-	}
-	d := map[string]any{"S": row, "Error": "", "Start": r.URL.Query().Get("t")}
-	if live, ok := s.o.Sessions.Get(row.ID); ok && row.State == session.Open {
-		d["End"] = live.End()
-		d["MayWatch"] = s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) == nil
-	}
-	if s.o.Approvals.CanTerminate(r.Context(), v.ID, row.GrantID) == nil && row.State == session.Open {
-		d["MayTerminate"] = true
-	}
-	if row.State != session.Open && s.mayReplay(r, v, row) {
-		if err := s.viewed(r, v, row, audit.RecordingViewed); err != nil {
-			return err
-		}
-		if err := s.recordingData(row, d); err != nil {
-			d["RecordingError"] = sentence(err)
-		}
-	}
-	s.render(w, r, v, http.StatusOK, "session", d)
-	return nil
-}
-
-// recordingData reads what the page shows beside the player.
-func (s *Server) recordingData(row session.Row, d map[string]any) error {
-	rec, err := s.o.Recordings.Open(row.ID)
-	if errors.Is(err, os.ErrNotExist) {
-		return errors.New("the recording is not here")
-	} else if err != nil {
-		return err
-	}
-	defer rec.Close()
-	d["Duration"] = rec.Duration()
-	report := rec.Verify()
-	d["Verified"], d["VerifyText"] = report.OK, strings.Split(strings.TrimSpace(report.String()), "\n")
-	if rec.Header().Encrypted() {
-		d["Encrypted"] = true
-		return nil
-	}
-	var timeline []moment
-	hasScreen, more := false, false
-	for ev, err := range rec.Events() {
-		if err != nil {
-			d["RecordingError"] = sentence(err)
-			break
-		}
-		switch ev.Kind {
-		case recording.KindOutput:
-			hasScreen = true
-			continue
-		case recording.KindInput, recording.KindResize, recording.KindOpen, recording.KindClose, recording.KindEnv:
-			continue
-		}
-		if len(timeline) == timelineMax {
-			more = true
-			break
-		}
-		timeline = addMoment(timeline, ev)
-	}
-	d["Timeline"], d["HasScreen"], d["More"] = timeline, hasScreen, more
-	return nil
-}
-
-// cast streams the recording as asciicast for the player.
-func (s *Server) cast(w http.ResponseWriter, r *http.Request, v *viewer) error {
-	row, err := s.row(r, v)
-	if err != nil {
-		return err
-	}
-	if row.State == session.Open || !s.mayReplay(r, v, row) {
-		return errNotFound
-	}
-	rec, err := s.o.Recordings.Open(row.ID)
-	if err != nil {
-		return errNotFound
-	}
-	defer rec.Close()
-	if rec.Header().Encrypted() {
-		return errNotFound // never decrypted on the page
-	}
-	w.Header().Set("Content-Type", "application/x-asciicast")
-	if r.URL.Query().Has("download") {
-		if err := s.viewed(r, v, row, audit.RecordingExported); err != nil {
-			return err
-		}
-		w.Header().Set("Content-Disposition", `attachment; filename="`+row.ID+`.cast"`)
-	}
-	if err := recording.ExportCast(rec, w, 2, recording.ExportOptions{}); err != nil {
-		s.o.Logger.Warn("cast was not sent whole", "session", row.ID, "error", err)
-	}
-	return nil
-}
-
-func (s *Server) viewed(r *http.Request, v *viewer, row session.Row, t audit.Type) error {
+// viewed logs that somebody looks at what is in a recording, or takes it away.
+func (s *Server) viewed(r *http.Request, v *viewer, row session.Row, t audit.Type, detail map[string]string) error {
 	_, err := s.o.Log.Append(r.Context(), audit.Event{Type: t, Outcome: audit.Success, Actor: v.actor(),
-		User: row.UserID, Target: row.Target, Grant: row.GrantID, Session: row.ID})
+		User: row.UserID, Target: row.Target, Grant: row.GrantID, Session: row.ID, Detail: detail})
 	return err
-}
-
-// terminate ends a live session, with a reason and a fresh code.
-func (s *Server) terminate(w http.ResponseWriter, r *http.Request, v *viewer) error {
-	row, err := s.row(r, v)
-	if err != nil {
-		return err
-	}
-	refuse := func(err error) error {
-		d := map[string]any{"S": row, "MayTerminate": true, "Error": sentence(err), "Reason": r.PostFormValue("reason")}
-		s.render(w, r, v, http.StatusForbidden, "session", d)
-		return nil
-	}
-	if err := s.o.Approvals.CanTerminate(r.Context(), v.ID, row.GrantID); err != nil {
-		return err
-	}
-	reason := strings.TrimSpace(r.PostFormValue("reason"))
-	if reason == "" {
-		return refuse(errors.New("say why: the user sees the reason"))
-	}
-	if _, err := s.o.MFA.VerifyCode(r.Context(), v.ID, strings.TrimSpace(r.PostFormValue("code")), v.actor()); err != nil {
-		return refuse(err)
-	}
-	t := session.Termination{Cause: "terminated", Reason: "Terminated by " + v.Name + ": " + display.Line(reason, 200), By: v.ID, At: s.o.Now()}
-	if err := s.o.Sessions.Terminate(r.Context(), row.ID, t); err != nil {
-		return refuse(err)
-	}
-	http.Redirect(w, r, "/sessions/"+row.ID, http.StatusSeeOther)
-	return nil
 }

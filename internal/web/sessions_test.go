@@ -55,10 +55,10 @@ func TestReplay(t *testing.T) {
 	row := s.shell(t)
 	b := s.browser(t, 1280).signIn("carol")
 	b.open("/sessions")
-	b.sees(row.ID, "deploy@web01", "closed")
+	b.sees(row.ID, "deploy@web01", "logged out")
 	b.open("/sessions?target=orders")
 	b.sees("no session matches")
-	b.open("/sessions?user=alice&state=closed")
+	b.open("/sessions?user=alice&outcome=logout")
 	b.click("tbody a")
 	b.sees("alice as deploy on web01", "intact", "/etc/nginx/nginx.conf")
 	b.click2("#player .ap-overlay-start, #player .ap-play-button")
@@ -84,7 +84,7 @@ func TestSQLTimeline(t *testing.T) {
 	row := s.sql(t)
 	b := s.browser(t, 360).noScript().signIn("carol")
 	b.open("/sessions/" + row.ID)
-	b.sees("SELECT id, total FROM orders WHERE id = $1", "$1 = 118", "1 row", "22P02", "<script>alert(1)</script>")
+	b.sees("SELECT id, total FROM orders WHERE id = $1", "$1 = '118'", "1 row", "22P02", "<script>alert(1)</script>")
 	b.wide(360)
 }
 
@@ -96,7 +96,7 @@ func TestSessionsAreHidden(t *testing.T) {
 	bob := s.browser(t, 1280).signIn("bob")
 	bob.open("/sessions")
 	bob.seesNot(row.ID)
-	for _, path := range []string{"/sessions/" + row.ID, "/sessions/" + row.ID + "/cast", "/sessions/SNONE", "/requests/RNONE"} {
+	for _, path := range []string{"/sessions/" + row.ID, "/sessions/" + row.ID + "/play", "/sessions/SNONE", "/requests/RNONE"} {
 		if status := bob.open(path); status != 404 {
 			t.Errorf("bob: %s answers %d", path, status)
 		}
@@ -106,7 +106,7 @@ func TestSessionsAreHidden(t *testing.T) {
 	alice.sees(row.ID)
 	alice.open("/sessions/" + row.ID)
 	alice.seesNot("timeline", "replay") // what a target once showed would be standing access to it
-	if status := alice.open("/sessions/" + row.ID + "/cast"); status != 404 {
+	if status := alice.open("/sessions/" + row.ID + "/play"); status != 404 {
 		t.Errorf("alice's own cast answers %d", status)
 	}
 }

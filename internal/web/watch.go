@@ -29,7 +29,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, v *viewer) error 
 	if !ok || s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) != nil {
 		return errNotFound
 	}
-	if err := s.viewed(r, v, row, audit.SessionWatched); err != nil {
+	if err := s.viewed(r, v, row, audit.SessionWatched, nil); err != nil {
 		return err
 	}
 	defer func() {
@@ -42,6 +42,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, v *viewer) error 
 		return err
 	}
 	defer view.Close()
+	live.Flag(session.FlagWatched)
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := &liveStream{w: w, terminal: row.Protocol == "ssh"}
 	out.reset(80, 24, "")

@@ -52,12 +52,13 @@ type Options struct {
 	Logger *slog.Logger
 
 	// What follows may be nil: then the page does not offer it.
-	Tokens   Tokens
-	Audit    AuditLog
-	Findings func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
-	Search   func(ctx context.Context, query string, f store.LineFilter) ([]store.LineHit, error)
-	Evidence func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error // audits
-	People   People
+	Tokens    Tokens
+	Audit     AuditLog
+	Findings  func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
+	Search    func(ctx context.Context, query string, f store.LineFilter) ([]store.LineHit, error)
+	Evidence  func(ctx context.Context, c approval.Caller, grantID string, w io.Writer) error // audits
+	People    People
+	Elsewhere Elsewhere
 	Admin
 }
 
@@ -126,6 +127,7 @@ func (s *Server) routes() *http.ServeMux {
 	plain("POST /sign-in", s.limited(s.signIn))
 	plain("POST /sign-out", s.signOut)
 	s.personRoutes(plain, page)
+	s.elsewhereRoutes(plain)
 	page("GET /{$}", s.inbox)
 	page("GET /events", s.events)
 	page("GET /access", s.access)
