@@ -10,6 +10,7 @@ import (
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
+	"jit-gateway/internal/store"
 	"jit-gateway/recording"
 	"jit-gateway/session"
 )
@@ -20,6 +21,10 @@ type recordingCmd struct {
 	Export recordingExportCmd `cmd:"" help:"Write a recording to stdout in another form."`
 	Verify recordingVerifyCmd `cmd:"" help:"Verify recordings against their hashes."`
 	Search recordingSearchCmd `cmd:"" help:"Find text in recordings." needs:"search" who:"auditor"`
+
+	Hold        recordingHoldCmd    `cmd:"" help:"Keep recordings whatever their retention: a legal hold." needs:"keeper" who:"auditor"`
+	ReleaseHold recordingReleaseCmd `cmd:"" name:"release-hold" help:"End a legal hold." needs:"keeper" who:"auditor"`
+	Delete      recordingDeleteCmd  `cmd:"" help:"Delete recordings, with a reason." needs:"keeper" who:"admin"`
 }
 
 // openRecording opens a recording that the caller may replay. The row may be
@@ -38,6 +43,9 @@ func (c *call) openRecording(id string) (*recording.Reader, session.Row, error) 
 	}
 	rd, err := c.r.o.Recordings.Open(id)
 	if err != nil {
+		if gone := goneFailure(err); gone != nil {
+			return nil, row, gone
+		}
 		if isNotFound(err) || errors.Is(err, fs.ErrNotExist) {
 			return nil, row, none
 		}
@@ -57,6 +65,8 @@ func (c *call) mayReplay(grantID string) bool {
 type recordingListCmd struct {
 	User   string `help:"Of this user."`
 	Target string `help:"On this target."`
+	Held   bool   `help:"Those under a legal hold."`
+	Gone   bool   `name:"deleted" help:"Those that were deleted, and why."`
 	Limit  int    `help:"At most so many, newest first." default:"100"`
 }
 
@@ -68,15 +78,39 @@ type recordingJSON struct {
 	Live   bool            `json:"live,omitempty"`
 	Seal   *recording.Seal `json:"seal,omitempty"`
 	Error  string          `json:"error,omitempty"`
+	Kept   *keptJSON       `json:"kept,omitempty"`
+}
+
+// keptJSON is how long a recording is kept, and where.
+type keptJSON struct {
+	Until    *time.Time      `json:"until,omitempty"` // by the rule when it was sealed; for ever without
+	Hold     *store.Hold     `json:"hold,omitempty"`
+	Object   *store.Object   `json:"object,omitempty"`
+	Deletion *store.Deletion `json:"deletion,omitempty"`
+}
+
+func keptOf(r *store.Recording) *keptJSON {
+	if r == nil {
+		return nil
+	}
+	k := &keptJSON{Hold: r.Hold, Object: r.Object, Deletion: r.Deletion}
+	if !r.RetainUntil.IsZero() {
+		k.Until = &r.RetainUntil
+	}
+	return k
 }
 
 func (l *recordingListCmd) Run(c *call) error {
+	if l.Gone {
+		return l.deleted(c)
+	}
 	infos, err := c.r.o.Recordings.List()
 	if err != nil {
 		return err
 	}
 	slices.SortStableFunc(infos, func(a, b recording.Info) int { return a.Header.Start.Compare(b.Header.Start) })
 	var out []recordingJSON
+	var kept []string
 	for i := len(infos) - 1; i >= 0 && len(out) < max(l.Limit, 1); i-- {
 		in := infos[i]
 		h := in.Header
@@ -94,7 +128,12 @@ func (l *recordingListCmd) Run(c *call) error {
 		if in.Err != nil {
 			v.Error = in.Err.Error()
 		}
-		out = append(out, v)
+		text, row := c.keptState(in.Session)
+		if l.Held && (row == nil || row.Hold == nil) {
+			continue
+		}
+		v.Kept = keptOf(row)
+		out, kept = append(out, v), append(kept, text)
 	}
 	if c.root.JSON {
 		return c.json(append([]recordingJSON{}, out...))
@@ -103,18 +142,56 @@ func (l *recordingListCmd) Run(c *call) error {
 		c.say("No recordings that you may see.")
 		return nil
 	}
-	t := newTable("SESSION", "STATE", "USER", "LOGIN", "TARGET", "STARTED", "LENGTH", "SIZE", "OUTCOME")
-	for _, v := range out {
+	t := newTable("SESSION", "STATE", "USER", "LOGIN", "TARGET", "STARTED", "LENGTH", "SIZE", "OUTCOME", "KEPT")
+	for i, v := range out {
 		state, length, outcome := cell{"not sealed", red}, "", ""
 		switch {
 		case v.Error != "":
 			state, outcome = cell{"unreadable", red}, v.Error
 		case v.Live:
 			state = cell{"live", green}
+		case v.Sealed && v.Kept != nil && v.Kept.Object != nil:
+			state, length, outcome = cell{"archived", plain}, clockText(v.Seal.Duration), v.Seal.Outcome
 		case v.Sealed:
 			state, length, outcome = cell{"sealed", plain}, clockText(v.Seal.Duration), v.Seal.Outcome
 		}
-		t.row(v.Session, state, v.User, v.Login, v.Target, c.stamp(v.Start), length, byteSize(v.Size), outcome)
+		t.row(v.Session, state, v.User, v.Login, v.Target, c.stamp(v.Start), length, byteSize(v.Size), outcome, kept[i])
+	}
+	return c.table(t)
+}
+
+// deleted lists what is gone, newest first.
+func (l *recordingListCmd) deleted(c *call) error {
+	if c.r.o.Keeper == nil || !c.seesAll() {
+		return failf("What was deleted is for auditors and administrators.")
+	}
+	var list []store.Recording
+	for f := (store.RecordingFilter{Deleted: true, Limit: 500}); ; f.After = list[len(list)-1].Session {
+		page, err := c.r.o.Keeper.Recordings(c.ctx, f)
+		if err != nil {
+			return err
+		}
+		list = append(list, page...)
+		if len(page) < f.Limit {
+			break
+		}
+	}
+	slices.Reverse(list)
+	list = list[:min(len(list), max(l.Limit, 1))]
+	if c.root.JSON {
+		return c.json(append([]store.Recording{}, list...))
+	}
+	if len(list) == 0 {
+		c.say("No recording was deleted.")
+		return nil
+	}
+	t := newTable("SESSION", "TARGET", "STARTED", "SIZE", "RULE", "DELETED", "BY", "WHY")
+	for _, r := range list {
+		why := r.Deletion.Reason
+		if r.Deletion.LastError != "" {
+			why += " (its bytes are still there: " + r.Deletion.LastError + ")"
+		}
+		t.row(r.Session, r.Target, c.stamp(r.StartedAt), byteSize(r.Size), r.Rule, c.stamp(r.Deletion.OrderedAt), r.Deletion.ByName, why)
 	}
 	return c.table(t)
 }

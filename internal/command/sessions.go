@@ -135,7 +135,7 @@ func (c *call) showSessions(ids []string) error {
 			"reason", r.Reason,
 			"ended by", c.userName(r.EndedBy),
 			"bytes", fmt.Sprintf("%d in, %d out", r.BytesIn, r.BytesOut),
-			"recording", r.Recording,
+			"recording", c.recordingField(r),
 			"flags", names(r.Flags),
 		)
 	}
@@ -143,6 +143,14 @@ func (c *call) showSessions(ids []string) error {
 		return c.json(rows)
 	}
 	return nil
+}
+
+// recordingField says which recording it is and for how long it is kept.
+func (c *call) recordingField(r session.Row) string {
+	if text, _ := c.keptState(r.ID); text != "" {
+		return r.Recording + ", " + text
+	}
+	return r.Recording
 }
 
 // userName is the name behind a user id, for people.

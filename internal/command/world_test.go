@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"jit-gateway/approval/mfa"
 	"jit-gateway/approval/policy"
 	"jit-gateway/ca"
+	"jit-gateway/internal/archive"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/clock"
 	"jit-gateway/internal/dialogue"
@@ -119,10 +121,16 @@ func newWorld(t *testing.T, people map[string][]string) (*world, func()) {
 			_, err := io.WriteString(out, "PK "+id)
 			return err
 		},
+		Report: func(_ context.Context, from, to time.Time, format string, out io.Writer) error {
+			_, err := fmt.Fprintf(out, "%s from %s to %s", format, from.Format(time.RFC3339), to.Format(time.RFC3339))
+			return err
+		},
 		UserCert: func(_ context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
 			return nil, errors.New("not in this test")
 		},
 	}
+	w.o.Keeper, err = archive.New(archive.Options{Store: w.db, Recordings: w.rec, Rules: func() *policy.Set { return nil }, Now: time.Now, Logger: quiet})
+	w.must(err)
 	w.r, err = New(w.o)
 	w.must(err)
 	for name, groups := range people {
