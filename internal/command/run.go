@@ -58,6 +58,9 @@ func (r *Runner) Run(ctx context.Context, inv dialogue.Invocation) (status int) 
 	if c.con != nil {
 		c.con.onInterrupt(func() { stop(dialogue.ErrInterrupted) })
 	}
+	if l, ok := c.term.(*lines); ok && len(inv.Args) == 0 {
+		return c.script(ctx, l.in)
+	}
 	return c.execute(ctx, inv.Args)
 }
 
@@ -153,7 +156,8 @@ func (c *call) execute(ctx context.Context, args []string) int {
 	if !c.refresh(ctx) {
 		return Failed
 	}
-	if len(args) == 0 {
+	none := len(args) == 0
+	if none {
 		args = []string{"--help"}
 		defer func() { c.complain(usagef("Name a command, or use a terminal: ssh -t %s", c.r.o.Public.Name)) }()
 	}
@@ -164,7 +168,7 @@ func (c *call) execute(ctx context.Context, args []string) int {
 	kc, err := k.Parse(args)
 	switch {
 	case errors.Is(err, errHelp):
-		if len(c.inv.Args) == 0 && !c.inv.TTY {
+		if none {
 			return Usage
 		}
 		return OK

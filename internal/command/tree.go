@@ -109,7 +109,7 @@ func (r *Runner) prune(n *kong.Node, c *call, who string) {
 		}
 		w := whoOf(child, who)
 		if c.denied(w) != "" {
-			child.Hidden = true
+			child.Hidden, child.Group = true, nil // its group would head an empty list
 		}
 		r.prune(child, c, w)
 		kept = append(kept, child)
@@ -140,6 +140,8 @@ func (r *Runner) has(need string) bool {
 		return r.o.Report != nil
 	case "findings":
 		return r.o.Findings != nil
+	case "machines":
+		return r.o.Machines != nil
 	case "check":
 		return r.o.Check != nil
 	case "sync":

@@ -28,7 +28,7 @@ type Invocation struct {
 	// connection: what `enroll` registers. Nil on the socket.
 	Offered ssh.PublicKey
 
-	Args []string // the command line, split as a shell would; none: the prompt, or a usage text without a terminal
+	Args []string // the command line, split as a shell would; none: the prompt, or without a terminal the lines of In
 	In   io.Reader
 	Out  io.Writer
 	Err  io.Writer
