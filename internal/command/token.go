@@ -2,14 +2,19 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"maps"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval"
 	"jit-gateway/ca"
+	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/inventory"
 )
@@ -91,11 +96,13 @@ func pgpassEscape(s string) string { return strings.NewReplacer(`\`, `\\`, `:`, 
 type certCmd struct {
 	Target string `arg:"" help:"Target, or login@target."`
 	Login  string `help:"Login on the target." short:"l"`
+	Direct bool   `help:"For the host itself, past the gateway, for two minutes: where a rule says direct."`
 }
 
 // Help is shown below the usage.
 func (*certCmd) Help() string {
-	return "Reads a public key from stdin and prints a certificate for it.\n\nExample: ssh jit-gateway cert web01 < key.pub > key-cert.pub"
+	return "Reads a public key from stdin and prints a certificate for it.\n\nExample: ssh jit-gateway cert web01 < key.pub > key-cert.pub\n\n" +
+		"Such a certificate is good at the gateway until the grant ends. With --direct it is good on the host alone, to log in from here within two minutes: what is done there is not recorded, and does not end with the grant."
 }
 
 func (t *certCmd) Run(c *call) error {
@@ -115,12 +122,41 @@ func (t *certCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	cert, err := c.r.o.UserCert(c.ctx, adm, key)
+	sign := c.r.o.UserCert
+	if t.Direct {
+		sign = c.directCert
+	}
+	cert, err := sign(c.ctx, adm, key)
 	if err != nil {
 		return err
 	}
 	c.print("%s", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(cert))))
 	return nil
+}
+
+// directCert signs a key for the host itself. That it will is in the log
+// before, and what it signed before anybody has it.
+func (c *call) directCert(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
+	detail := map[string]string{"kind": "direct_cert", "fingerprint": ssh.FingerprintSHA256(key), "source": adm.Source()}
+	ev := audit.Event{Type: audit.CredentialIntended, Outcome: audit.Success, Actor: c.actor(), User: adm.User().ID, Grant: adm.Grant().ID, Target: adm.Target().Name, Detail: detail}
+	if _, err := c.r.o.Log.Append(ctx, ev); err != nil {
+		return nil, fmt.Errorf("audit a certificate: %w", err)
+	}
+	cert, err := c.r.o.Authority.DirectCert(adm, key)
+	if err != nil {
+		ev.Type, ev.Outcome, ev.Reason = audit.CommandRefused, audit.Denied, err.Error()
+		if _, lerr := c.r.o.Log.Append(ctx, ev); lerr != nil {
+			c.r.o.Logger.Error("audit a refused certificate", "error", lerr)
+		}
+		return nil, failf("No certificate for the host: %v.", err)
+	}
+	ev.Type, ev.Detail = audit.CredentialMinted, maps.Clone(detail)
+	ev.Detail["serial"], ev.Detail["name"] = strconv.FormatUint(cert.Serial, 10), cert.ValidPrincipals[0]
+	ev.Detail["valid_until"] = time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339)
+	if _, err := c.r.o.Log.Append(ctx, ev); err != nil {
+		return nil, fmt.Errorf("audit a certificate: %w", err)
+	}
+	return cert, nil
 }
 
 // parseKey reads one public key in authorized_keys form, without options.

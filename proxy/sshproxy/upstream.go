@@ -14,7 +14,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval"
-	"jit-gateway/approval/policy"
 	"jit-gateway/ca"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/proxy"
@@ -196,28 +195,13 @@ func (m *mint) make() ([]ssh.Signer, error) {
 	}
 	c := m.adm.Rule().SSH()
 	signer, forget, err := m.sess.MintSSH(m.ctx, m.s.o.Authority, ca.UserCertOptions{
-		SourceAddresses: m.s.sources(m.source), ForceCommand: c.ForceCommand, Extensions: extensionsFor(c),
+		SourceAddresses: m.s.sources(m.source), ForceCommand: c.ForceCommand, Extensions: ca.ExtensionsFor(c),
 	})
 	if err != nil {
 		return nil, err
 	}
 	m.forget = forget
 	return []ssh.Signer{signer}, nil
-}
-
-// extensionsFor is the least that a rule needs of a certificate.
-func extensionsFor(c policy.Channels) []string {
-	var ext []string
-	if c.Shell || c.Exec || c.ForceCommand != "" {
-		ext = append(ext, "permit-pty", "permit-user-rc")
-	}
-	if c.Agent {
-		ext = append(ext, "permit-agent-forwarding")
-	}
-	if len(c.Local) > 0 || len(c.Remote) > 0 {
-		ext = append(ext, "permit-port-forwarding")
-	}
-	return ext
 }
 
 // sources bind a certificate to the gateway, which the target sees come from
