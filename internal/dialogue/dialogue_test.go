@@ -238,6 +238,16 @@ func TestDurationsThatCannotBe(t *testing.T) {
 
 func TestNobodyToAskNamesTheCommand(t *testing.T) {
 	story(t, func(w *world) {
+		hint := func(target, want string) {
+			w.Helper()
+			in := ask(target, "deploy")
+			_, err := w.svc.Admit(w.Context(), in)
+			if got := w.d.Hint(w.Context(), in, err); got != want {
+				w.Errorf("the hint is %q, want %q", got, want)
+			}
+		}
+		hint("web01", "Without a terminal, run: ssh jit-gateway request web01 --login deploy")
+		hint("nowhere", "")
 		_, err := w.d.Admit(w.Context(), nil, ask("web01", "deploy"))
 		if text := refusal(w.T, err); text != "web01: you have no access yet. Run: ssh jit-gateway request web01 --login deploy" {
 			w.Error(text)
@@ -250,11 +260,15 @@ func TestNobodyToAskNamesTheCommand(t *testing.T) {
 		if text := refusal(w.T, err); text != "web01: request "+r.ID+" is waiting for sre-leads. Once approved, run: ssh jit-gateway activate "+r.ID {
 			w.Error(text)
 		}
+		hint("web01", "Without a terminal, run once it is approved: ssh jit-gateway activate "+r.ID)
 		w.approve(0, 0)
 		_, err = w.d.Admit(w.Context(), nil, ask("web01", "deploy"))
-		if text := refusal(w.T, err); !strings.Contains(text, "not activated yet. Run: ssh jit-gateway activate G") {
+		text := refusal(w.T, err)
+		_, command, _ := strings.Cut(text, "Run: ")
+		if !strings.Contains(text, "not activated yet. Run: ssh jit-gateway activate G") {
 			w.Error(text)
 		}
+		hint("web01", "Without a terminal, run: "+command)
 	})
 }
 

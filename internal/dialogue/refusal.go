@@ -93,6 +93,25 @@ func (d *Dialogue) nobodyToAsk(ctx context.Context, in approval.AdmitInput, err 
 	return d.refused(err)
 }
 
+// Hint names the command that does what questions would do, for a client of
+// which nobody knows yet whether it can be asked: err is why Admit refused.
+// It is empty where no command helps, and for targets that do not exist alike.
+func (d *Dialogue) Hint(ctx context.Context, in approval.AdmitInput, err error) string {
+	var r *Refusal
+	if !errors.As(d.nobodyToAsk(ctx, in, err), &r) {
+		return ""
+	}
+	for _, lead := range []string{" Run: ", " run: "} {
+		if before, command, ok := strings.Cut(r.Text, lead); ok {
+			if strings.HasSuffix(before, "Once approved,") {
+				return "Without a terminal, run once it is approved: " + command
+			}
+			return "Without a terminal, run: " + command
+		}
+	}
+	return ""
+}
+
 // leftover is what a dialogue that stopped short leaves behind, as a sentence,
 // and the command that goes on from there.
 type leftover struct{ text, command string }

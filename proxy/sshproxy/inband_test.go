@@ -163,7 +163,11 @@ func TestInBandWithoutATerminal(t *testing.T) {
 		if err == nil || time.Since(start) > 10*time.Second {
 			t.Fatalf("%v: %v after %s: %s", args, err, time.Since(start), out)
 		}
-		if len(args) == 2 && !strings.Contains(string(out), "ssh -t jit-gateway") {
+		want := "ssh -t jit-gateway"
+		if len(args) > 2 {
+			want = "Without a terminal, run: ssh jit-gateway request web01 --login deploy"
+		}
+		if !strings.Contains(string(out), want) {
 			t.Errorf("%v does not say what to run: %s", args, out)
 		}
 	}

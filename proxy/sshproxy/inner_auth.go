@@ -23,6 +23,7 @@ type innerAuth struct {
 	resume  func()
 	conn    ssh.ServerPreAuthConn
 	refused bool // a refusal was told: later attempts fail silently
+	hinted  bool
 }
 
 func (a *innerAuth) configure(c *ssh.ServerConfig) {
@@ -57,13 +58,23 @@ func permit(adm approval.Admission) *ssh.Permissions {
 }
 
 // none lets a `-J` channel of a user with a live grant pass at once. It is
-// only set for such channels.
+// only set for such channels. To the others it names the command that asks:
+// a client in BatchMode goes away after this, and shows nothing else than
+// "Permission denied".
 func (a *innerAuth) none(conn ssh.ConnMetadata) (*ssh.Permissions, error) {
 	p, err := a.quietly(conn)
-	if err != nil {
+	if err == nil {
+		return p, nil
+	}
+	if a.hinted || a.p.id.Grant != "" || !showsBanners(string(conn.ClientVersion())) {
 		return nil, ssh.ErrNoAuth
 	}
-	return p, nil
+	a.hinted = true
+	hint := a.s.o.Dialogue.Hint(a.ctx, a.input(conn), err)
+	if hint == "" {
+		return nil, ssh.ErrNoAuth
+	}
+	return nil, &ssh.BannerError{Err: ssh.ErrNoAuth, Message: hint + "\n"}
 }
 
 // offered accepts the outer connection's key alone. On a `-J` channel it is
