@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/config"
+	"jit-gateway/internal/id"
 	"jit-gateway/internal/store"
 	"jit-gateway/internal/store/postgres"
 	"jit-gateway/internal/store/sqlite"
@@ -33,6 +35,14 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (storage
 		db, err := sqlite.Open(ctx, c.Store.Path, sqlite.Options{Now: now})
 		if err != nil {
 			return storage{}, err
+		}
+		when, err := db.OnRecord(ctx, moved)
+		switch {
+		case err == nil:
+			err = fmt.Errorf("the store %s was moved to PostgreSQL at %s and goes on there: say store.postgres.dsn in %s", c.Store.Path, when, c.Path)
+			return storage{}, errors.Join(err, db.Close())
+		case !errors.Is(err, store.ErrNotFound):
+			return storage{}, errors.Join(err, db.Close())
 		}
 		return storage{DB: db.DB, close: db.Close}, nil
 	}
@@ -80,41 +90,57 @@ func machine(c *config.Config) string {
 	return cmp.Or(c.Node, host, c.Name)
 }
 
+// instanceID is new at every start, and begins with the machine's name, for
+// whoever reads on which gateway a session is.
+func instanceID(c *config.Config) string {
+	name := strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, machine(c))
+	return name[:min(len(name), 40)] + "." + id.New("I")
+}
+
 // introduce tells the log, and the other gateways, that this one begins.
 func (g *gateway) introduce(ctx context.Context) error {
 	t := now()
 	who := store.Gateway{ID: g.instance, Name: machine(g.conf), Version: versionString(), Started: t, Beat: t}
-	return g.db.Introduce(ctx, who, g.lifecycle(audit.GatewayStarted))
+	return g.db.Introduce(ctx, who, g.lifeEvent(audit.GatewayStarted))
 }
 
 // farewell tells the log that it ended in order.
 func (g *gateway) farewell() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := g.db.Append(ctx, g.lifecycle(audit.GatewayStopped))
+	_, err := g.db.Append(ctx, g.lifeEvent(audit.GatewayStopped))
 	return err
 }
 
-func (g *gateway) lifecycle(t audit.Type) audit.Event {
+func (g *gateway) lifeEvent(t audit.Type) audit.Event {
 	return audit.Event{Type: t, Outcome: audit.Success, Actor: audit.Gateway,
 		Detail: map[string]string{"instance": g.instance, "gateway": machine(g.conf), "version": versionString()}}
 }
 
-// whereabouts says on which gateway a session is, for people who asked another.
-func (g *gateway) whereabouts(ctx context.Context, sessionID string) (string, error) {
-	row, err := g.db.Session(ctx, sessionID)
-	if err != nil {
-		return "", err
+// cancelTopic carries the digests of cancel keys that a gateway did not know.
+const cancelTopic = "pg_cancel"
+
+// cancelElsewhere tells the other gateways of a PostgreSQL CancelRequest that
+// the balancer brought here: it comes on a connection of its own. A request
+// that gets lost is one that the user makes again.
+func (g *gateway) cancelElsewhere() func(digest string) {
+	if g.shared == nil {
+		return nil
 	}
-	if row.State != session.Open || row.Gateway == g.instance {
-		return "", nil
+	return func(digest string) {
+		if err := g.shared.Publish(context.Background(), cancelTopic, digest); err != nil {
+			g.log.Warn("pass a cancel request on", "error", err)
+		}
 	}
-	gw, err := g.db.Gateway(ctx, row.Gateway)
-	if errors.Is(err, store.ErrNotFound) {
-		return row.Gateway, nil
+}
+
+func (g *gateway) hearCancels() {
+	if g.shared != nil {
+		g.shared.Subscribe(cancelTopic, func(digest string) { go g.postgres.CancelByDigest(digest) })
 	}
-	if err != nil {
-		return "", fmt.Errorf("find the gateway of session %s: %w", sessionID, err)
-	}
-	return cmp.Or(gw.Name, gw.ID), nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,6 @@ import (
 	"jit-gateway/internal/command"
 	"jit-gateway/internal/config"
 	"jit-gateway/internal/dialogue"
-	"jit-gateway/internal/id"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/seal"
 	"jit-gateway/internal/search"
@@ -50,6 +50,9 @@ type gateway struct {
 	registry *prometheus.Registry
 	ready    atomic.Bool
 
+	sockets   *sockets
+	successor bool // of a process that passed its sockets on
+
 	db           *sqlstore.DB
 	shared       *postgres.DB // the same, if other gateways use it too
 	closeStore   func() error
@@ -64,6 +67,7 @@ type gateway struct {
 	ssh          *sshproxy.Server
 	postgres     *pgproxy.Server
 	web          *web.Server
+	scim         http.Handler // nil: nobody provisions
 	tls          *tls.Config
 	authority    *ca.Authority
 	proxyMetrics *proxy.Metrics
@@ -86,7 +90,7 @@ var now = func() time.Time { return time.Now().UTC() }
 // build makes the gateway, top to bottom: store, keys, who may, sessions,
 // protocols, people. Nothing listens yet.
 func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway, err error) {
-	g := &gateway{conf: c, log: log, instance: id.New("I"), registry: prometheus.NewRegistry(), drained: make(chan struct{})}
+	g := &gateway{conf: c, log: log, instance: instanceID(c), registry: prometheus.NewRegistry(), drained: make(chan struct{}), successor: successor()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -159,6 +163,10 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
+	who, err := g.identities(c, factors, box)
+	if err != nil {
+		return nil, err
+	}
 	tickets, err := g.newTickets(ctx, c)
 	if err != nil {
 		return nil, err
@@ -208,10 +216,12 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 		Inventory: g.inventory, Approvals: approvals, Log: g.db, Sessions: g.sessions, Tokens: tokens, Cleaner: cleaner,
 		Authority: authority, TLS: g.tls, Dialogue: talk, Secrets: config.Secret, Installation: installation(c),
 		Name: c.Name, LoginTime: c.Limits.PreAuth, Metrics: pgproxy.NewMetrics(g.registry, g.proxyMetrics), Logger: log, Now: now,
+		Elsewhere: g.cancelElsewhere(),
 	})
 	if err != nil {
 		return nil, err
 	}
+	g.hearCancels()
 	g.job("postgres", g.postgres.Run)
 	reports, err := g.newReports(signer)
 	if err != nil {
@@ -219,14 +229,14 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	}
 	services := services{g: g, approvals: approvals, recordings: recordings, reports: reports, origin: signer.Origin(), log: log}
 	commands, err := services.commands(command.Options{
-		Approvals: approvals, Dialogue: talk, MFA: factors, Users: g.db, Inventory: g.inventory, Targets: g.db,
+		Approvals: approvals, Dialogue: talk, MFA: factors, Machines: who.machines, Users: g.db, Inventory: g.inventory, Targets: g.db,
 		Sessions: g.sessions, Rows: g.db, Recordings: recordings, Authority: authority, Tokens: tokens, Feed: g.db,
 		Log: g.db, AuditLog: g.db, AuditKey: auditKey, Now: now, Logger: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.job("admin socket", func(ctx context.Context) error { return commands.Listen(ctx, socketPath(c)) })
+	g.job("admin socket", func(ctx context.Context) error { return commands.Listen(ctx, socketPath(c), g.successor) })
 	g.ssh, err = sshproxy.New(sshproxy.Options{
 		Authority: authority, Sessions: g.sessions, Approvals: approvals, Dialogue: talk, Users: g.db, Inventory: g.inventory,
 		Feed: g.db, Audit: g.db, Commands: commands.Run, Tunnel: g.handler, Secrets: config.Secret, Egress: egress(c),
@@ -246,7 +256,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
-	g.web, err = web.New(web.Options{People: people,
+	g.web, err = web.New(web.Options{People: people, Elsewhere: who.elsewhere,
 		Name: c.Name, URL: publicURL(c), Approvals: approvals, MFA: factors, Users: g.db, Inventory: g.inventory,
 		Pages: g.db, Sessions: g.sessions, Rows: g.db, Recordings: recordings, Feed: g.db, Log: g.db, Now: now, Logger: log,
 		Tokens: tokens, Audit: g.db, Search: g.db.SearchLines, Evidence: packs, Findings: g.db.Findings, Admin: services.adminPages(commands),

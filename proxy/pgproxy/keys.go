@@ -2,8 +2,10 @@ package pgproxy
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
+	"encoding/hex"
 	"sync"
 )
 
@@ -57,4 +59,24 @@ func (k *keys) find(r *cancelRequest) *link {
 		}
 	}
 	return found
+}
+
+// digest names a cancel key where it must not be told: among gateways.
+func digest(pid uint32, secret []byte) string {
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint32([]byte("jit-gateway cancel\x00"), pid), secret...))
+	return hex.EncodeToString(sum[:])
+}
+
+// findDigest returns the session whose key has the digest, or nil.
+func (k *keys) findDigest(want string) *link {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for pid, all := range k.byPID {
+		for _, c := range all {
+			if digest(pid, c.secret) == want {
+				return c.link
+			}
+		}
+	}
+	return nil
 }

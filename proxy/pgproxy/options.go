@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"jit-gateway/approval"
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
@@ -67,6 +69,11 @@ type Options struct {
 	// the statement and leaves the session open.
 	Hold func(ctx context.Context, s *session.Session, st Statement) error
 
+	// Elsewhere, if not nil, tells the other gateways of a cancel request whose
+	// key is not known here, by the key's digest; they call CancelByDigest. It
+	// must not block for long.
+	Elsewhere func(digest string)
+
 	// Installation is the part of session role names that tells one gateway
 	// installation from another on the same database: [a-z0-9]{1,12}; "gw" if
 	// empty.
@@ -86,15 +93,16 @@ type Options struct {
 
 // A Server serves PostgreSQL clients.
 type Server struct {
-	o      Options
-	tls    *tls.Config // nil: none
-	shown  sync.Map    // net.Conn to the *x509.Certificate that it was shown
-	admins *admins
-	logins chan struct{}
-	fails  *limiter
-	keys   keys
-	shared budgets
-	jobs   sync.WaitGroup // what sweeps start
+	o         Options
+	tls       *tls.Config // nil: none
+	shown     sync.Map    // net.Conn to the *x509.Certificate that it was shown
+	admins    *admins
+	logins    chan struct{}
+	fails     *limiter
+	keys      keys
+	elsewhere *rate.Limiter // of cancel requests that other gateways are told of
+	shared    budgets
+	jobs      sync.WaitGroup // what sweeps start
 
 	mu    sync.Mutex
 	links map[*link]struct{}
@@ -138,7 +146,8 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{o: o, admins: o.Cleaner.admins, logins: make(chan struct{}, o.MaxLogins), links: map[*link]struct{}{}, fails: newLimiter()}
+	s := &Server{o: o, admins: o.Cleaner.admins, logins: make(chan struct{}, o.MaxLogins), links: map[*link]struct{}{}, fails: newLimiter(),
+		elsewhere: rate.NewLimiter(20, 100)}
 	if o.TLS != nil {
 		c, err := s.tlsConfig(o.TLS)
 		if err != nil {

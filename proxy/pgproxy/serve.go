@@ -244,8 +244,19 @@ func (s *Server) cancelFor(r *cancelRequest, source string) {
 	l := s.keys.find(r)
 	if l == nil {
 		s.o.Metrics.cancel("no")
+		if s.o.Elsewhere != nil && s.elsewhere.Allow() {
+			s.o.Elsewhere(digest(r.pid, r.secret))
+		}
 		return
 	}
 	s.o.Metrics.cancel("yes")
 	l.cancel(fmt.Sprintf("a cancel request from %s", source))
+}
+
+// CancelByDigest acts on a cancel request that another gateway received.
+func (s *Server) CancelByDigest(digest string) {
+	if l := s.keys.findDigest(digest); l != nil {
+		s.o.Metrics.cancel("yes")
+		l.cancel("a cancel request to another gateway")
+	}
 }

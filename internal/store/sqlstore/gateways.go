@@ -72,3 +72,24 @@ func (db *DB) Record(ctx context.Context, name, old, value string, ev audit.Even
 		return t.must("UPDATE installation SET value = ? WHERE name = ? AND value = ?", value, name, old)
 	})
 }
+
+// Retire notes that the store goes on elsewhere, with no event: its log was
+// copied as it is and must not grow here.
+func (db *DB) Retire(ctx context.Context, where, when string) error {
+	err := db.write(ctx, func(t *tx) error {
+		_, err := t.exec("INSERT INTO installation (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", where, when)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark the old store: %w", err)
+	}
+	return nil
+}
+
+// OnRecord returns what the installation has on record under the name;
+// store.ErrNotFound if nothing.
+func (db *DB) OnRecord(ctx context.Context, name string) (string, error) {
+	return get(ctx, db.read, name, "SELECT value FROM installation WHERE name = ?", []any{name}, func(r row) (v string, err error) {
+		return v, r.Scan(&v)
+	})
+}
