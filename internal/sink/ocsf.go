@@ -83,6 +83,9 @@ func OCSF(e audit.Event, product string) map[string]any {
 	}
 	if c.uid == 4007 && e.Detail["protocol"] == "postgres" {
 		c = datastore(99)
+		if e.Type == audit.SessionStarted {
+			c = datastore(3) // Connect
+		}
 	}
 	status, name := 1, "Success"
 	if e.Outcome != audit.Success {
@@ -94,47 +97,81 @@ func OCSF(e audit.Event, product string) map[string]any {
 		"class_uid": c.uid, "category_uid": c.category, "activity_id": c.activity, "activity_name": activity,
 		"type_uid": c.uid*100 + c.activity, "time": e.Time.UnixMilli(), "severity_id": ocsfSeverity(e),
 		"status_id": status, "status": name, "message": string(e.Type),
-		"metadata": map[string]any{
-			"version": ocsfVersion, "uid": e.ID, "sequence": e.Seq, "event_code": string(e.Type), "log_name": "jit-gateway audit",
-			"correlation_uid": first(e.Request, e.Grant, e.Session),
-			"product":         map[string]any{"name": "jit-gateway", "vendor_name": "jit-gateway", "version": product},
-		},
-		"actor": map[string]any{"user": map[string]any{"uid": e.Actor.ID, "name": e.Actor.Name}, "app_name": first(e.Actor.Via, "gateway")},
 	}
+	metadata := map[string]any{
+		"version": ocsfVersion, "uid": e.ID, "sequence": e.Seq, "event_code": string(e.Type), "log_name": "jit-gateway audit",
+		"product": map[string]any{"name": "jit-gateway", "vendor_name": "jit-gateway", "version": product},
+	}
+	out["metadata"] = metadata
+	if id := first(e.Request, e.Grant, e.Session); id != "" {
+		metadata["correlation_uid"] = id
+	}
+	switch c.uid {
+	case 3003, 3005, 4007, 6002, 2004: // have no actor of their own
+		metadata["profiles"] = []string{"host"}
+	}
+	actor := map[string]any{"app_name": first(e.Actor.Via, "gateway")}
+	if e.Actor.ID != "" || e.Actor.Name != "" {
+		actor["user"] = ocsfUser(e.Actor.ID, e.Actor.Name)
+	}
+	out["actor"] = actor
 	if e.Reason != "" {
 		out["status_detail"] = e.Reason
 	}
+	rest := map[string]any{}
+	source := map[string]any{"name": "jit-gateway"}
 	if e.Actor.Source != "" {
-		out["src_endpoint"] = map[string]any{"ip": e.Actor.Source}
+		source = map[string]any{"ip": e.Actor.Source}
+		out["src_endpoint"] = source
 	}
-	user := map[string]any{"uid": first(e.User, e.Actor.ID), "name": first(e.Detail["user"], e.Actor.Name)}
 	switch c.uid {
 	case 3001, 3002, 3003, 3005:
-		out["user"] = user
-		if c.uid == 3005 || c.uid == 3003 {
-			out["privileges"] = []string{first(e.Detail["login"], "session")}
-		}
-		if e.Target != "" {
-			out["resource"] = map[string]any{"name": e.Target}
+		out["user"] = ocsfUser(first(e.User, e.Actor.ID), first(e.Detail["user"], e.Detail["name"], e.Actor.Name))
+	}
+	switch c.uid {
+	case 3002:
+		out["service"] = map[string]any{"name": "jit-gateway"}
+	case 3003, 3005:
+		out["privileges"] = []string{first(e.Detail["login"], "session")}
+		if e.Target != "" && c.uid == 3005 {
+			out["resources"] = []map[string]any{{"name": e.Target, "type": "target"}}
+		} else if e.Target != "" {
+			out["dst_endpoint"] = map[string]any{"name": e.Target}
 		}
 	case 3004:
-		out["entity"] = map[string]any{"type": "access_request", "uid": first(e.Request, e.Target), "name": first(e.Target, e.Request)}
-	case 4007, 6005:
+		out["entity"] = map[string]any{"type": "access_request", "name": first(e.Request, e.Target, string(e.Type))}
+	case 4007:
 		out["dst_endpoint"] = map[string]any{"name": first(e.Target, "unknown")}
-		if c.uid == 6005 {
-			out["database"] = map[string]any{"name": e.Target, "type_id": 1}
-		}
+	case 6005:
+		out["dst_endpoint"] = map[string]any{"name": first(e.Target, "unknown")}
+		out["src_endpoint"] = source
+		out["type_id"] = 1
+		out["database"] = map[string]any{"name": first(e.Target, "unknown"), "type_id": 1}
 	case 6002:
-		out["app"] = map[string]any{"name": "jit-gateway", "vendor_name": "jit-gateway", "version": product}
+		out["app"] = metadata["product"]
+		delete(out, "src_endpoint")
 	case 6003:
 		out["api"] = map[string]any{"operation": string(e.Type)}
-		if _, ok := out["src_endpoint"]; !ok {
-			out["src_endpoint"] = map[string]any{"name": "jit-gateway"}
-		}
+		out["src_endpoint"] = source
 	case 2004:
-		out["finding_info"] = map[string]any{"uid": e.ID, "title": first(e.Detail["code"], string(e.Type)), "desc": e.Reason}
+		info := map[string]any{"uid": first(e.Detail["finding"], e.ID), "title": first(e.Detail["code"], string(e.Type))}
+		if e.Reason != "" {
+			info["desc"] = e.Reason
+		}
+		out["finding_info"] = info
+		delete(out, "src_endpoint")
+		// A finding's status is where its review stands, not how an act went.
+		out["status_id"], out["status"] = 1, "New"
+		if c.activity == 2 {
+			out["status_id"], out["status"] = 2, "In Progress"
+		}
 	}
-	rest := map[string]any{}
+	if _, has := out["src_endpoint"]; !has && e.Actor.Source != "" {
+		rest["source"] = e.Actor.Source
+	}
+	if c.uid == 2004 && e.Outcome != audit.Success {
+		rest["outcome"] = string(e.Outcome)
+	}
 	for k, v := range e.Detail {
 		rest[k] = v
 	}
@@ -147,6 +184,18 @@ func OCSF(e audit.Event, product string) map[string]any {
 		out["unmapped"] = rest
 	}
 	return out
+}
+
+// ocsfUser names a user by what is known; the schema wants at least one.
+func ocsfUser(uid, name string) map[string]any {
+	u := map[string]any{}
+	if uid != "" {
+		u["uid"] = uid
+	}
+	if name != "" || uid == "" {
+		u["name"] = first(name, "unknown")
+	}
+	return u
 }
 
 // ocsfSeverity: 1 informational, 2 low, 3 medium, 5 critical.
