@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"jit-gateway/approval/mfa"
@@ -98,13 +99,21 @@ func (s *Service) proof(c Caller, p mfa.Proof, kinds []string, digest string) (F
 	case age > ProofAge || age < -time.Minute:
 		return FactorRecord{}, refuse(ErrProofNeeded, "that code was given too long ago; give a fresh one")
 	case len(kinds) > 0 && !slices.Contains(kinds, string(p.Kind())):
-		return FactorRecord{}, refuse(ErrProofNeeded, "the rule wants another second factor here: %v", kinds)
+		return FactorRecord{}, refuse(ErrProofNeeded, "the rule wants another second factor here: %s", wanted(kinds))
 	case p.Kind() == mfa.Passkey && p.Digest() != digest:
 		return FactorRecord{}, refuse(ErrProofNeeded, "the passkey was used for something else; use it for this")
 	case p.Kind() == mfa.MTLS && p.Digest() != digest:
 		return FactorRecord{}, refuse(ErrProofNeeded, "the certificate was used for something else; use it for this")
 	}
 	return FactorRecord{Kind: p.Kind(), FactorID: p.FactorID(), Evidence: p.Evidence(), At: p.At()}, nil
+}
+
+// wanted names the factors that a rule takes, and where they can be given.
+func wanted(kinds []string) string {
+	if slices.Equal(kinds, []string{string(mfa.Passkey)}) {
+		return "a passkey, which the page takes"
+	}
+	return strings.Join(kinds, " or ")
 }
 
 // clock refuses while the clock cannot be trusted (G5).

@@ -52,6 +52,7 @@ type tab struct {
 	ctx    context.Context
 	site   *site
 	errors chan string // what the page's console complained of
+	off    bool        // the page's scripts do not run
 }
 
 const wait = 20 * time.Second
@@ -195,11 +196,17 @@ func (b *tab) path() string { return eval[string](b, `location.pathname`) }
 // noScript turns the page's own scripts off.
 func (b *tab) noScript() *tab {
 	b.t.Helper()
+	b.off = true
+	b.scripts(false)
+	return b
+}
+
+func (b *tab) scripts(on bool) {
+	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 		return err
 	}))
-	return b
 }
 
 // signIn goes the way of a person: link, then code.

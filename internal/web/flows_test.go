@@ -22,6 +22,7 @@ func TestBreakGlassOnThePage(t *testing.T) {
 	b.open("/access")
 	b.click("a.ask.loud")
 	b.sees("nobody is asked first, and everybody is told", "told at once: approvers", "must review it")
+	b.shown("ask-emergency")
 	b.fill("input[name=reason]", "the site is down")
 	eval[bool](b, `document.querySelector("input[name=loud]").required = false, true`)
 	if status := b.click("main form button.danger"); status != 400 {
@@ -40,10 +41,12 @@ func TestBreakGlassOnThePage(t *testing.T) {
 	b.fill("form[action$=activate] input[name=code]", s.code("alice"))
 	b.click("form[action$=activate] button.primary")
 	b.sees("active", "has not been reviewed")
+	b.shown("grant-emergency")
 	id := strings.TrimPrefix(b.path(), "/grants/")
 
 	bob := s.browser(t, 1280).noScript().signIn("bob")
 	bob.sees("emergency to review")
+	bob.shown("inbox-emergency")
 	bob.click("a.card.alarm")
 	bob.seesNot("close the review") // not before it is over
 	b.click("form[action$=release] button")
@@ -138,7 +141,8 @@ func TestLabelsQuorumAndOneCode(t *testing.T) {
 	if status := b.click("main form button.primary"); status != 200 {
 		t.Fatalf("asking answers %d\n%s", status, b.dump())
 	}
-	b.sees("approvers and admins: 0 of 2", "can approve: dana", "label:role=web", start.Format("2006-01-02T15:04:05Z"), "it goes to auditors too")
+	b.shown("request-quorum")
+	b.sees("approvers and admins: 0 of 2", "can approve: dana", "label:role=web", start.Format("2 Jan 2006, 15:04 UTC"), "it goes to auditors too")
 	list, err := s.DB.ListRequests(t.Context(), approval.RequestFilter{UserID: "Ualice"})
 	check(t, err)
 	if len(list) != 1 || len(list[0].Targets) != 2 || !list[0].StartAt.Equal(start) || list[0].Ticket != "CHG-17" {
@@ -155,11 +159,12 @@ func TestLabelsQuorumAndOneCode(t *testing.T) {
 	bob := s.browser(t, 360).noScript().signIn("bob")
 	bob.do(chromedp.Click(chromedp.CSS("li:nth-child(1) input[name=pick]")), chromedp.Click(chromedp.CSS("li:nth-child(2) input[name=pick]")), chromedp.Click(chromedp.CSS("form.several summary")))
 	bob.fill("form.several input[name=code]", s.code("bob"))
-	bob.wide(360)
+	bob.shown("inbox-several")
 	if status := bob.click("form.several button"); status != 200 {
 		t.Errorf("answering both gives %d\n%s", status, bob.dump())
 	}
 	bob.sees("approved", "pending", "others must approve too")
+	bob.shown("answers")
 	b.open("/requests/" + list[0].ID)
 	b.sees("approvers and admins: 1 of 2", "approved by")
 	b.open("/")

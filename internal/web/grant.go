@@ -41,6 +41,7 @@ func (s *Server) showGrant(w http.ResponseWriter, r *http.Request, v *viewer, st
 	d["Evidence"] = s.o.Evidence != nil && s.o.Approvals.CanReplay(ctx, v.ID, g.ID) == nil
 	d["MayRevoke"] = !mine && g.State != approval.Ended && s.o.Approvals.CanTerminate(ctx, v.ID, g.ID) == nil
 	d["Reason"], d["Note"] = r.PostFormValue("reason"), r.PostFormValue("note")
+	d["PasskeyOnly"] = passkeyOnly(g.Rule.Factor.Kinds)
 	d["Silent"] = mine && g.State == approval.Active && s.opener(v).KeyFingerprint != ""
 	if g.BreakGlass && g.ReviewedAt.IsZero() && !g.ActivatedAt.IsZero() {
 		d["OpenReview"] = true

@@ -93,8 +93,10 @@ func TestPasskeyOnThePage(t *testing.T) {
 	b.fill("#passkeys input[name=name]", "Bob's phone")
 	b.click("#passkeys form[action$=rename] button")
 	b.sees("Bob's phone")
+	b.shown("you-passkey")
 
 	b.open("/requests/" + r.ID)
+	b.shown("request-passkey")
 	b.fill("form[action$=approve] input[name=minutes]", "20")
 	if status := b.click("form[action$=approve] [data-passkey]"); status != 200 {
 		t.Fatalf("approving with a passkey answers %d\n%s", status, b.dump())

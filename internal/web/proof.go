@@ -106,6 +106,11 @@ func (s *Server) hasPasskey(v *viewer) bool {
 	return err == nil && slices.ContainsFunc(factors, func(f mfa.Factor) bool { return f.Kind == mfa.Passkey })
 }
 
+// passkeyOnly reports whether a rule takes nothing but a passkey.
+func passkeyOnly(kinds []string) bool {
+	return len(kinds) == 1 && kinds[0] == string(mfa.Passkey)
+}
+
 // tell answers a script: the browser's half of a passkey dialogue, or with
 // the status why there is none.
 func tell(w http.ResponseWriter, status int, options json.RawMessage, dialogue string, err error) error {

@@ -55,6 +55,7 @@ func (s *Server) funcs() template.FuncMap {
 		"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") },
 		"when":  s.when,
 		"until": until,
+		"at":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
 		"bytes": byteCount,
 		"join":  strings.Join,
 

@@ -57,6 +57,7 @@ func (s *Server) showRequest(w http.ResponseWriter, r *http.Request, v *viewer, 
 	}
 	if rule, ok := s.o.Approvals.RuleOf(req); ok {
 		d["Kinds"] = rule.Factor.ApproveKinds
+		d["PasskeyOnly"] = passkeyOnly(rule.Factor.ApproveKinds) && s.hasPasskey(v)
 		if e := rule.Escalate; e != nil && req.State == approval.Pending {
 			d["EscalatesAt"], d["EscalatesTo"] = req.FiledAt.Add(e.After.Std()), e.Groups
 		}

@@ -38,6 +38,7 @@ func TestRegisterAKey(t *testing.T) {
 	b.fill("#keys textarea", string(pub))
 	b.click("#keys form button")
 	text := regexp.MustCompile(`printf %s '([^']+)'`).FindStringSubmatch(b.text())
+	b.shown("key")
 	if text == nil {
 		t.Fatalf("the page does not say what to sign:\n%s", b.dump())
 	}
@@ -93,6 +94,7 @@ func TestReplaceFactors(t *testing.T) {
 	b.fill("#recovery input[name=code]", s.code("bob"))
 	b.click("#recovery button")
 	codes := strings.Fields(eval[string](b, `document.getElementById("codes").textContent`))
+	b.shown("recovery")
 	if len(codes) != 8 {
 		t.Fatalf("the codes are %q", codes)
 	}
@@ -154,4 +156,31 @@ func TestSignedInElsewhere(t *testing.T) {
 	}
 	here.open("/you/client")
 	here.sees("~/.ssh/config", "ProxyJump jit-gateway", "@cert-authority")
+}
+
+// shown looks at a page that no address shows, as TestEveryPage does.
+func (b *tab) shown(name string) {
+	b.t.Helper()
+	axe, err := os.ReadFile("testdata/axe.min.js")
+	check(b.t, err)
+	if b.off { // axe-core needs timers
+		b.scripts(true)
+		defer b.scripts(false)
+	}
+	width := eval[int](b, `innerWidth`)
+	looks := []look{{width, "light"}}
+	dir := os.Getenv("JIT_SCREENSHOTS")
+	if dir != "" {
+		looks = []look{{360, "light"}, {360, "dark"}, {1280, "light"}, {1280, "dark"}, {width, "light"}}
+	}
+	for i, l := range looks {
+		b.look(l)
+		b.wide(l.width)
+		if found := b.axe(string(axe)); found != "" {
+			b.t.Errorf("%s at %d, %s:\n%s", name, l.width, l.scheme, found)
+		}
+		if dir != "" && i < 4 {
+			b.picture(filepath.Join(dir, name+"-"+map[int]string{360: "phone", 1280: "desk"}[l.width]+"-"+l.scheme+".png"))
+		}
+	}
 }

@@ -28,6 +28,7 @@ if (window.PublicKeyCredential) {
   document.documentElement.classList.add("passkeys");
   const passkeys = () => import(document.body.dataset.passkeys);
   for (const form of document.querySelectorAll("[data-sign-in-passkey]")) form.hidden = false;
+  dress();
   addEventListener("click", async (e) => {
     const button = e.target.closest?.("[data-passkey]");
     if (button) (await passkeys()).useInstead(button.form);
@@ -39,6 +40,17 @@ if (window.PublicKeyCredential) {
     e.preventDefault();
     (await passkeys())[act](form);
   });
+}
+
+// A form's passkey button says what it does, and stands behind the one that
+// sends the code.
+function dress() {
+  for (const button of document.querySelectorAll("[data-passkey]")) {
+    const send = button.form.querySelector("button:not([type=button])"); // none: only a passkey will do
+    if (!send) continue;
+    button.textContent = `${send.textContent} with a passkey`;
+    send.after(button);
+  }
 }
 
 function busy() {
@@ -60,7 +72,10 @@ async function refresh() {
   }
   const next = new DOMParser().parseFromString(await answer.text(), "text/html");
   const main = next.getElementById("main");
-  if (main) document.getElementById("main").replaceWith(document.adoptNode(main));
+  if (main) {
+    document.getElementById("main").replaceWith(document.adoptNode(main));
+    dress();
+  }
 }
 
 // A page of what goes on now looks again by itself.

@@ -77,11 +77,11 @@ async function fill(form, work) {
 // form asks for is looked at first.
 export async function useInstead(form) {
   const code = form.elements.namedItem("code");
-  code.required = false;
+  if (code) code.required = false;
   const ok = form.reportValidity();
-  code.required = true;
+  if (code) code.required = true;
   if (!ok || !(await fill(form, () => sign("/passkey/begin", { for: new URL(form.action).pathname })))) return;
-  code.value = "";
+  if (code) code.value = "";
   // A form that makes a passkey goes on to make it.
   if (form.dataset.newPasskey) await register(form);
   else sent(form);
