@@ -82,6 +82,7 @@ type gatewayOptions struct {
 	sshd    []string      // further lines of their sshd_config
 	targets func(g *gateway, ts []inventory.Target) []inventory.Target
 	options func(*Options)
+	session func(*session.Options)
 	network bool // no sshd at all
 }
 
@@ -146,8 +147,12 @@ func newGateway(t testing.TB, o gatewayOptions) *gateway {
 	must(err)
 	g.rec, err = recording.OpenDir(filepath.Join(g.dir, "recordings"), recording.DirOptions{})
 	must(err)
-	g.sessions, err = session.NewManager(session.Options{Instance: id.New("I"), Store: g.db, Credentials: g.db, Instances: g.db, Grants: g.db, Log: g.db, Feed: g.db,
-		Recordings: g.rec, Exclusive: true, Logger: logger})
+	sopts := session.Options{Instance: id.New("I"), Store: g.db, Credentials: g.db, Instances: g.db, Grants: g.db, Log: g.db, Feed: g.db,
+		Recordings: g.rec, Exclusive: true, Logger: logger}
+	if o.session != nil {
+		o.session(&sopts)
+	}
+	g.sessions, err = session.NewManager(sopts)
 	must(err)
 	dlg, err := dialogue.New(dialogue.Options{Approvals: g.svc, MFA: g.mfa, Users: g.db, Feed: g.db, Pulse: 200 * time.Millisecond})
 	must(err)
