@@ -12,6 +12,9 @@ import (
 //
 // Digests are over the older form, which the plain types below still have:
 // what was approved keeps its digest.
+//
+// A struct that embeds one of these gets its MarshalJSON with it, and must
+// have one of its own for what it adds.
 
 type (
 	plainRequest Request

@@ -23,6 +23,7 @@ import (
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/report"
 	"jit-gateway/internal/store"
+	"jit-gateway/internal/web"
 	"jit-gateway/recording"
 )
 
@@ -46,12 +47,15 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	o.Public = public(c)
 	o.Reload = s.g.reload
 	o.ParseTargets, o.Sync = s.g.parseImport, s.g.sources.Sync
+	o.Health = s.g.healthItems
 	o.Check = s.check
 	o.UserCert = func(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
 		return s.userCert(ctx, o.Authority, adm, key)
 	}
 	o.Search = s.g.db.SearchLines
+	o.Backup = s.backup
 	o.Report = commandReport(s.reports)
+	o.Rules = s.g.reloaded
 	o.Acts, o.Findings, o.Keeper = s.g.db, s.g.db.Findings, s.g.keeper
 	if c.Listen.Web != "" {
 		o.Public.URL = publicURL(c)
@@ -63,8 +67,12 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 
 // packs returns what writes evidence packs, for ssh and for the page.
 func (s services) packs() (func(context.Context, approval.Caller, string, io.Writer) error, error) {
+	script, style, err := web.PlayerFiles()
+	if err != nil {
+		return nil, err
+	}
 	pack, err := evidence.New(evidence.Options{Store: s.g.db, Recordings: s.recordings, Sign: s.g.checkpoints.Sign,
-		Gateway: s.g.conf.Name, Origin: s.origin, Now: now})
+		Gateway: s.g.conf.Name, Origin: s.origin, Site: pageHost(s.g.conf), Player: &evidence.Player{Script: script, Style: style}, Now: now})
 	if err != nil {
 		return nil, err
 	}

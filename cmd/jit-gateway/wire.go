@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -59,6 +58,7 @@ type gateway struct {
 	presence     *presence
 	rules        atomic.Pointer[policy.Set]
 	inventory    *inventory.Live
+	approvals    *approval.Service
 	loading      sync.Mutex         // of the inventory
 	targets      []inventory.Target // those of the configuration file
 	sources      *source.Syncer
@@ -148,7 +148,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	}
 	g.authority = authority
 	g.followKeys(authority)
-	if g.tls, err = pageTLS(c, authority); err != nil {
+	if g.tls, err = g.certificates(authority); err != nil {
 		return nil, err
 	}
 
@@ -156,7 +156,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err := g.newSources(c); err != nil {
 		return nil, err
 	}
-	if err := g.load(ctx, c); err != nil {
+	if err := g.load(ctx, c, audit.Gateway); err != nil {
 		return nil, err
 	}
 	factors, err := mfa.NewVerifier(mfa.Options{Store: g.db, Box: box, Now: now, Issuer: c.Name})
@@ -179,6 +179,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err != nil {
 		return nil, err
 	}
+	g.approvals = approvals
 	g.job("approvals", approvals.Run)
 	if err := g.announce(ctx, c, approvals); err != nil {
 		return nil, err
@@ -287,31 +288,6 @@ func (g *gateway) close() error {
 		return nil
 	}
 	return errors.Join(g.closeStore(), g.presence.close())
-}
-
-// load makes rules and inventory from a configuration, the store and the
-// sources, and swaps both, or neither.
-func (g *gateway) load(ctx context.Context, c *config.Config) error {
-	set, err := policy.NewSet(c.Rules)
-	if err != nil {
-		return err
-	}
-	if err := g.loadInventory(ctx, c); err != nil {
-		return err
-	}
-	g.rules.Store(set)
-	_, err = g.db.Append(ctx, audit.Event{Type: audit.ConfigLoaded, Outcome: audit.Success, Actor: audit.Gateway,
-		Detail: map[string]string{"rules_hash": set.Hash(), "targets": fmt.Sprint(len(g.inventory.Targets())), "rules": fmt.Sprint(len(c.Rules))}})
-	return err
-}
-
-// reload reads the file again; only rules and targets change.
-func (g *gateway) reload(ctx context.Context) error {
-	c, err := config.Load(g.conf.Path)
-	if err != nil {
-		return err
-	}
-	return g.load(ctx, c)
 }
 
 // mayAdmit refuses when the clock cannot be trusted, a required copy of the

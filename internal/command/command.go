@@ -72,12 +72,17 @@ type Options struct {
 	// Acts keeps changes that wait for a second administrator: `confirm`.
 	// Optional; without it one administrator is enough.
 	Acts Acts
+	// Machines verifies machines' second factors: `user factor`, `activate
+	// --token-stdin`. Optional.
+	Machines *mfa.Machines
 	// Findings lists what is unusual: `findings`. Optional.
 	Findings func(ctx context.Context, f store.FindingFilter) ([]store.Finding, error)
 	// ParseTargets reads what `target import` gets, in the format that was named
 	// (yaml, csv, ansible), and completes entries with the defaults. JSON alone
 	// without it. Optional.
 	ParseTargets func(format string, raw []byte, defaults inventory.Target) ([]inventory.Target, error)
+	// Health looks at the gateway itself: `health`. Optional.
+	Health func(ctx context.Context) []HealthItem
 	// Sync reads the configured sources of targets: `target sync`. Optional.
 	Sync func(ctx context.Context, source string, dryRun, acceptLoss bool) ([]source.Result, error)
 	// Check looks at a target and tells exactly what is wrong: `target check`.
@@ -91,12 +96,17 @@ type Options struct {
 	// Report writes the signed access report of a period as html, csv or json:
 	// `report`. Optional.
 	Report func(ctx context.Context, from, to time.Time, format string, w io.Writer) error
+	// Rules reads the configuration again, or, dry, says what that would do:
+	// `reload`. Optional.
+	Rules func(ctx context.Context, who audit.Actor, dry bool) (Reloaded, error)
 	// UserCert signs a key that the gateway accepts as first factor under the
 	// admission's grant: `cert`. Optional.
 	UserCert func(ctx context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error)
 	// Keeper keeps sealed recordings: `recording hold`, `release-hold` and
 	// `delete`. Optional; it needs Acts.
 	Keeper Keeper
+	// Backup writes a backup of the whole gateway: `backup`. Optional.
+	Backup Backup
 	// Search finds lines in recordings: `recording search`. Optional.
 	Search func(ctx context.Context, text string, f store.LineFilter) ([]store.LineHit, error)
 }

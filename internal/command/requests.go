@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,20 @@ type requestsCmd struct {
 type requestJSON struct {
 	approval.Request
 	Digest string `json:"digest"`
+}
+
+// MarshalJSON implements json.Marshaler: the embedded one would leave the
+// digest out.
+func (r requestJSON) MarshalJSON() ([]byte, error) {
+	b, err := json.Marshal(r.Request)
+	if err != nil {
+		return nil, err
+	}
+	d, err := json.Marshal(r.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(b[:len(b)-1], []byte(`,"digest":`), d, []byte("}")), nil
 }
 
 func requestView(r approval.Request) requestJSON { return requestJSON{r, r.Digest()} }

@@ -12,7 +12,8 @@ import (
 // tree is the list of commands. The tag who says for whom a command is: user
 // (a registered user; the default), any (the local administrator too),
 // auditor, admin (each of the three includes the local administrator), second
-// (an administrator over ssh), or enroll (an unknown key too). The tag needs names the option without which a
+// (an administrator over ssh), local (the local administrator alone), or
+// enroll (an unknown key too). The tag needs names the option without which a
 // command is left out.
 type tree struct {
 	JSON bool `name:"json" help:"Print JSON."`
@@ -49,8 +50,11 @@ type tree struct {
 	User    userCmd    `cmd:"" group:"admin" help:"Administer users." who:"admin"`
 	Target  targetCmd  `cmd:"" group:"admin" help:"Administer targets." who:"admin"`
 	Confirm confirmCmd `cmd:"" group:"admin" help:"Confirm another administrator's change, or list those that wait." who:"second" needs:"acts"`
-	CA      caCmd      `cmd:"" group:"admin" name:"ca" help:"Show what hosts, databases and browsers must trust." who:"any"`
+	CA      caCmd      `cmd:"" group:"admin" name:"ca" help:"Show what hosts, databases and browsers must trust; replace a CA." who:"any"`
+	Reload  reloadCmd  `cmd:"" group:"admin" help:"Read rules and targets of the configuration again, and say what that changes." who:"admin" needs:"reload"`
 	Report  reportCmd  `cmd:"" group:"admin" help:"Write the access report of a period to stdout, signed." who:"auditor" needs:"report"`
+	Health  healthCmd  `cmd:"" group:"admin" help:"Say how the gateway is: store, disk, clock, keys, copies of the log, targets." who:"auditor" needs:"health"`
+	Backup  backupCmd  `cmd:"" group:"admin" help:"Write a backup of the gateway to stdout." who:"local" needs:"backup"`
 	Audit   auditCmd   `cmd:"" group:"admin" help:"Read and verify the audit log." who:"auditor"`
 }
 
@@ -136,6 +140,8 @@ func (r *Runner) has(need string) bool {
 		return r.o.PageLink != nil
 	case "acts":
 		return r.o.Acts != nil
+	case "reload":
+		return r.o.Rules != nil
 	case "report":
 		return r.o.Report != nil
 	case "findings":
@@ -144,10 +150,14 @@ func (r *Runner) has(need string) bool {
 		return r.o.Machines != nil
 	case "check":
 		return r.o.Check != nil
+	case "health":
+		return r.o.Health != nil
 	case "sync":
 		return r.o.Sync != nil
 	case "search":
 		return r.o.Search != nil
+	case "backup":
+		return r.o.Backup != nil
 	case "keeper":
 		return r.o.Keeper != nil && r.o.Acts != nil
 	}
@@ -164,6 +174,8 @@ func (c *call) denied(who string) string {
 		return "This key is not registered. With a one-time code from an administrator, run: " + EnrollCommand(c.r.o.Public, "CODE")
 	case who == "any":
 		return ""
+	case who == "local" && !c.inv.LocalAdmin:
+		return "That is done on the gateway's own machine, by the gateway's user or root."
 	case who == "user" && !known:
 		return "This needs a user of the gateway, and admin.sock has none. Use ssh " + c.r.o.Public.Name + " …"
 	case who == "second" && !known:

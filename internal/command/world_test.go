@@ -49,6 +49,7 @@ type world struct {
 	secrets  map[string]string
 	keys     map[string]ssh.PublicKey
 	attach   func(dialogue.Terminal) func()
+	rules    func(dry bool) (Reloaded, error)
 }
 
 const home = "192.0.2.10"
@@ -88,6 +89,7 @@ func newWorld(t *testing.T, people map[string][]string) (*world, func()) {
 	set, err := policy.NewSet([]policy.Rule{
 		{Name: "web", Groups: []string{"sre"}, Targets: []string{"web*"}, MaxDuration: policy.Duration(4 * time.Hour), Approve: []policy.Quorum{{Groups: []string{"leads"}}}},
 		{Name: "orders", Groups: []string{"sre"}, Targets: []string{"orders"}, MaxDuration: policy.Duration(time.Hour), Approve: []policy.Quorum{{Groups: []string{"leads"}}}},
+		{Name: "deploy", Groups: []string{"ci"}, Targets: []string{"web*"}, Logins: []string{"deploy"}, Machines: true, Auto: true},
 	})
 	w.must(err)
 	w.svc, err = approval.New(approval.Options{Users: w.db, Inventory: w.inv, Rules: func() *policy.Set { return set }, Requests: w.db, Grants: w.db, Log: w.db,
@@ -110,7 +112,7 @@ func newWorld(t *testing.T, people map[string][]string) (*world, func()) {
 	w.o = Options{Approvals: w.svc, Dialogue: talk, MFA: w.mfa, Users: w.db, Inventory: w.inv, Targets: w.db, Reload: w.reload,
 		Sessions: w.sessions, Rows: w.db, Recordings: w.rec, Authority: authority, Tokens: tokens, Feed: w.db, Log: w.db, AuditLog: w.db, AuditKey: vkey,
 		Public: Public{Name: "jit-gateway", Host: "gw.example", SSHPort: 2222, PostgresPort: 6432, URL: "https://gw.example:8443"}, Logger: quiet,
-		Search: w.db.SearchLines, Acts: w.db, Findings: w.db.Findings,
+		Search: w.db.SearchLines, Acts: w.db, Findings: w.db.Findings, Machines: w.machines(),
 		PageLink: func(context.Context, approval.Caller) (string, time.Time, error) {
 			return "https://gw.example:8443/sign-in?t=abc", time.Now().Add(5 * time.Minute), nil
 		},
@@ -121,6 +123,7 @@ func newWorld(t *testing.T, people map[string][]string) (*world, func()) {
 			_, err := io.WriteString(out, "PK "+id)
 			return err
 		},
+		Rules: func(_ context.Context, _ audit.Actor, dry bool) (Reloaded, error) { return w.rules(dry) },
 		Report: func(_ context.Context, from, to time.Time, format string, out io.Writer) error {
 			_, err := fmt.Fprintf(out, "%s from %s to %s", format, from.Format(time.RFC3339), to.Format(time.RFC3339))
 			return err
@@ -128,6 +131,10 @@ func newWorld(t *testing.T, people map[string][]string) (*world, func()) {
 		UserCert: func(_ context.Context, adm approval.Admission, key ssh.PublicKey) (*ssh.Certificate, error) {
 			return nil, errors.New("not in this test")
 		},
+	}
+	w.o.Backup = func(_ context.Context, out io.Writer, o BackupOptions) error {
+		_, err := fmt.Fprintf(out, "a backup, %v", o)
+		return err
 	}
 	w.o.Keeper, err = archive.New(archive.Options{Store: w.db, Recordings: w.rec, Rules: func() *policy.Set { return nil }, Now: time.Now, Logger: quiet})
 	w.must(err)

@@ -4,7 +4,7 @@
 // Every error names file, line and field and says what would be right; an
 // unknown field is an error; a secret written inline is an error. Load returns
 // all errors at once. Rules and targets can be swapped in a running gateway,
-// all else needs a restart: see Diff.
+// all else needs a restart: see NeedRestart.
 package config
 
 import (
@@ -43,6 +43,10 @@ type Config struct {
 	Sinks     []Sink             `yaml:"sinks"` // where the audit log is copied to
 	Notify    Notify             `yaml:"notify"`
 	Tickets   *Tickets           `yaml:"tickets"`
+	OIDC      *OIDC              `yaml:"oidc"`     // people sign in elsewhere
+	SCIM      *SCIM              `yaml:"scim"`     // accounts are managed elsewhere
+	Machines  Machines           `yaml:"machines"` // CI systems that vouch for their jobs
+	Accounts  Accounts           `yaml:"accounts"` // when accounts end by themselves
 	Targets   []inventory.Target `yaml:"targets"`
 	Sources   []source.Source    `yaml:"sources"` // targets that are kept elsewhere
 	Trust     []source.Trust     `yaml:"trust"`   // host CAs by pattern, pins from known_hosts
@@ -90,11 +94,22 @@ type Limits struct {
 	Drain                time.Duration `yaml:"drain"`                  // how long SIGTERM waits for live sessions
 }
 
-// TLS of the page and of the PostgreSQL port: files, or the gateway's own CA.
+// TLS of the page and of the PostgreSQL port: files, an ACME server, or the
+// gateway's own CA.
 type TLS struct {
 	Cert  string   `yaml:"cert"`
 	Key   string   `yaml:"key"`
-	Names []string `yaml:"names"` // DNS names and addresses for a certificate from the own CA
+	Names []string `yaml:"names"` // DNS names, and addresses for a certificate from the own CA
+	ACME  *ACME    `yaml:"acme"`
+}
+
+// ACME gets and renews the certificate by itself. The server must reach port
+// 443 of each name, and that must lead to listen.web.
+type ACME struct {
+	Directory   string `yaml:"directory"`    // Let's Encrypt if empty
+	Email       string `yaml:"email"`        // for what the server has to say; optional
+	AcceptTerms bool   `yaml:"accept_terms"` // of the server
+	CAFile      string `yaml:"ca_file"`      // who may sign the server itself; system roots if empty
 }
 
 // Recording says where recordings are kept.
@@ -213,6 +228,12 @@ func (c *Config) complete() {
 	}
 	c.DataDir = abs(c.DataDir)
 	c.TLS.Cert, c.TLS.Key = abs(c.TLS.Cert), abs(c.TLS.Key)
+	if a := c.TLS.ACME; a != nil {
+		a.CAFile = abs(a.CAFile)
+		if a.Directory == "" {
+			a.Directory = "https://acme-v02.api.letsencrypt.org/directory"
+		}
+	}
 	if c.Recording.Dir = abs(c.Recording.Dir); c.Recording.Dir == "" {
 		c.Recording.Dir = filepath.Join(c.DataDir, "recordings")
 	}
@@ -229,6 +250,7 @@ func (c *Config) complete() {
 		c.Tickets.CAFile = abs(c.Tickets.CAFile)
 	}
 	c.completeS3(abs)
+	c.completeIdentities(abs)
 	if c.SealKey == "" {
 		c.SealKey = "file:" + filepath.Join(c.DataDir, "keys", "seal.key")
 	}
