@@ -70,12 +70,41 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 		bad("tls", "cert and key go together")
 	}
 	d.checkStore(c, doc, bad)
+	checkACME(c, bad)
 	checkSinks(c, bad)
+	checkIdentities(c, bad)
 	checkS3(c, bad)
 	checkNotify(c, bad)
 	checkTickets(c, bad)
 	d.checkTargets(c, bad)
 	d.checkRules(c, bad)
+}
+
+func checkACME(c *Config, bad func(string, string, ...any)) {
+	a := c.TLS.ACME
+	if a == nil {
+		return
+	}
+	if c.TLS.Cert != "" {
+		bad("tls.acme", "a certificate comes from files or from an ACME server, not from both")
+	}
+	if !a.AcceptTerms {
+		bad("tls.acme.accept_terms", "say true if you accept the terms of %s", a.Directory)
+	}
+	if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+		bad("tls.acme.directory", "%q is not an https:// address", a.Directory)
+	}
+	names := c.TLS.Names
+	if u, err := url.Parse(c.Public.URL); len(names) == 0 && err == nil && u.Hostname() != "" {
+		names = []string{u.Hostname()}
+	} else if len(names) == 0 {
+		names = []string{c.Name}
+	}
+	for _, n := range names {
+		if !hostRE.MatchString(n) || !strings.Contains(n, ".") || net.ParseIP(n) != nil {
+			bad("tls.names", "%q: an ACME server certifies full host names only", n)
+		}
+	}
 }
 
 func checkSinks(c *Config, bad func(string, string, ...any)) {
