@@ -17,6 +17,9 @@ import (
 // archive makes what keeps recordings after they are sealed, and its job.
 func (g *gateway) archive(recordings *recording.Dir) error {
 	o := archive.Options{Store: g.db, Recordings: recordings, Rules: g.rules.Load, Now: now, Logger: g.log, Metrics: archive.NewMetrics(g.registry)}
+	if g.shared != nil {
+		o.Node = machine(g.conf)
+	}
 	if s := g.conf.Recording.S3; s != nil {
 		bucket, err := openBucket(s)
 		if err != nil {

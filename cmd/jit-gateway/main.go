@@ -41,14 +41,16 @@ func main() {
 type local struct {
 	Config string `help:"Configuration file." short:"c" env:"JIT_GATEWAY_CONFIG" default:"${config}" type:"path"`
 
-	Init   initCmd     `cmd:"" help:"Create data directory, keys, a commented configuration and the first administrator's invite."`
-	Serve  serveCmd    `cmd:"" help:"Run the gateway."`
-	Check  configCmd   `cmd:"" name:"config" help:"Check the configuration file."`
-	Policy policyCmd   `cmd:"" help:"Test and explain rules without a gateway."`
-	Replay replayCmd   `cmd:"" name:"replay-file" help:"Replay a recording file here; with --identity an encrypted one."`
-	Seal   sealKeysCmd `cmd:"" name:"seal-keys" help:"Seal the CAs' key files under a passphrase that is kept elsewhere."`
-	Verify verifyCmd   `cmd:"" help:"Verify an evidence pack or an access report offline."`
-	Ver    verCmd      `cmd:"" name:"version" help:"Print the version."`
+	Init   initCmd       `cmd:"" help:"Create data directory, keys, a commented configuration and the first administrator's invite."`
+	Serve  serveCmd      `cmd:"" help:"Run the gateway."`
+	Check  configCmd     `cmd:"" name:"config" help:"Check the configuration file."`
+	Policy policyCmd     `cmd:"" help:"Test and explain rules without a gateway."`
+	Replay replayCmd     `cmd:"" name:"replay-file" help:"Replay a recording file here; with --identity an encrypted one."`
+	Recip  recipientsCmd `cmd:"" name:"add-recipients" help:"Let more people read an encrypted recording file."`
+	Doctor doctorCmd     `cmd:"" help:"Look for what is wrong with this installation, and say how to mend it."`
+	Seal   sealKeysCmd   `cmd:"" name:"seal-keys" help:"Seal the CAs' key files under a passphrase that is kept elsewhere."`
+	Verify verifyCmd     `cmd:"" help:"Verify an evidence pack or an access report offline."`
+	Ver    verCmd        `cmd:"" name:"version" help:"Print the version."`
 }
 
 // io3 is the standard streams, bound for every local command.
