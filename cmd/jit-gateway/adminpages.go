@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/url"
 	"syscall"
 	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/command"
+	"jit-gateway/internal/config"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/web"
 	"jit-gateway/session"
@@ -72,6 +74,7 @@ func (g *gateway) health(ctx context.Context) []web.Health {
 	g.healthOfDisk(add)
 	g.healthOfCertificate(add)
 	g.healthOfCredentials(ctx, add)
+	g.healthOfOperations(ctx, add)
 	return out
 }
 
@@ -154,4 +157,13 @@ func (g *gateway) healthOfCredentials(ctx context.Context, add addHealth) {
 	if late == 0 {
 		add("Clean-up", "", "ok", "Whatever was minted for sessions that ended is known to be dead.", "")
 	}
+}
+
+// pageHost is the page's host name: what passkeys sign for.
+func pageHost(c *config.Config) string {
+	u, err := url.Parse(publicURL(c))
+	if err != nil || c.Listen.Web == "" {
+		return ""
+	}
+	return u.Hostname()
 }

@@ -37,8 +37,9 @@ type Manifest struct {
 	Grant   string    `json:"grant"`
 	Request string    `json:"request"`
 	Gateway string    `json:"gateway"`
-	Origin  string    `json:"origin"` // of the audit log
-	Size    int64     `json:"size"`   // of the log at the checkpoint that all proofs lead to
+	Origin  string    `json:"origin"`         // of the audit log
+	Site    string    `json:"site,omitempty"` // host name of the page: what passkeys sign for
+	Size    int64     `json:"size"`           // of the log at the checkpoint that all proofs lead to
 	Made    time.Time `json:"made"`
 	Events  []int64   `json:"events"`
 }

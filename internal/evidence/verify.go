@@ -9,11 +9,8 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"jit-gateway/approval"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/recording"
@@ -68,6 +65,7 @@ var limits = []string{
 	"that the log was not rewritten as a whole by whoever holds its key: compare a checkpoint that was kept outside",
 	"that nothing happened which the gateway did not write down, such as what a user left behind on the target",
 	"who held the key and the authenticator of an account",
+	"what summary.html says: it is for reading, and nothing signs it",
 }
 
 // pack is an opened zip, its events proved.
@@ -212,87 +210,6 @@ func (p *pack) find(types ...audit.Type) (out []audit.Event) {
 		}
 	}
 	return out
-}
-
-// chain walks request → approval → second factor → credentials → sessions →
-// invalidation.
-func (p *pack) chain(m Manifest) {
-	var r approval.Request
-	if err := p.document(requestName, &r); err != nil {
-		p.check(false, "%v", err)
-		return
-	}
-	var g approval.Grant
-	if err := p.document(grantName, &g); err != nil {
-		p.check(false, "%v", err)
-		return
-	}
-	p.check(m.Grant == g.ID && g.RequestID == r.ID, "grant %s was made from request %s", g.ID, r.ID)
-	p.check(g.RequestDigest == r.Digest(), "the grant is bound to the request as it was filed (digest %.16s…)", r.Digest())
-	filed := p.find(audit.RequestFiled)
-	p.check(len(filed) == 1 && filed[0].Request == r.ID && digestIn(filed, r.Digest()), "the request was logged when it was filed")
-	approved := p.find(audit.RequestApproved)
-	p.check(len(approved) == 1 && approved[0].Request == r.ID && digestIn(approved, r.Digest()), "the approval was logged, of that very request")
-	for _, v := range r.Votes {
-		p.check(v.Digest == r.Digest() && v.UserID != r.UserID && v.Person != r.UserID, "%s, not the requester, approved it with %s at %s",
-			v.User, v.Factor.Kind, v.At.UTC().Format(time.RFC3339))
-	}
-	activated := p.find(audit.GrantActivated)
-	started := p.find(audit.SessionStarted)
-	if p.check(len(activated) > 0 || len(started) == 0, "a second factor activated the grant before any session") && len(activated) > 0 && len(started) > 0 {
-		p.check(activated[0].Seq < started[0].Seq, "the activation comes before the first session")
-	}
-	p.invalidations(g)
-	ends := p.find(audit.SessionEnded, audit.SessionCrashed)
-	open := len(started)
-	for _, s := range started {
-		if slices.ContainsFunc(ends, func(e audit.Event) bool { return e.Session == s.Session }) {
-			open--
-		}
-	}
-	p.check(open <= 0, "%d sessions, %d of them still open", len(started), max(open, 0))
-	for _, e := range ends {
-		p.check(g.EndedAt.IsZero() || g.End.IsZero() || !e.Time.After(latest(g).Add(time.Minute)), "session %s ended at %s", e.Session, e.Time.UTC().Format(time.RFC3339Nano))
-	}
-}
-
-// latest is when nothing of the grant may live any more.
-func latest(g approval.Grant) time.Time {
-	if !g.EndedAt.IsZero() && g.EndedAt.Before(g.End) {
-		return g.EndedAt
-	}
-	return g.End
-}
-
-func digestIn(events []audit.Event, digest string) bool {
-	return slices.ContainsFunc(events, func(e audit.Event) bool { return e.Detail["digest"] == digest })
-}
-
-// invalidations: each credential that was minted was checked to be dead.
-func (p *pack) invalidations(g approval.Grant) {
-	minted, dead := p.find(audit.CredentialMinted), p.find(audit.CredentialDead)
-	for _, c := range minted {
-		id := c.Detail["credential"]
-		i := slices.IndexFunc(dead, func(e audit.Event) bool { return e.Detail["credential"] == id })
-		what := fmt.Sprintf("%s %s", c.Detail["kind"], c.Detail["name"])
-		switch {
-		case i >= 0:
-			p.check(true, "%s was invalidated and checked%s", what, millis(dead[i]))
-		case g.State != approval.Ended:
-			p.check(true, "%s lives: the grant has not ended", what)
-		default:
-			p.check(false, "%s has no check that it is dead", what)
-		}
-	}
-}
-
-// millis is how long after the end the check was done.
-func millis(e audit.Event) string {
-	ms, err := strconv.ParseFloat(e.Detail["after_end_ms"], 64)
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf(", %.0f ms after the end", ms)
 }
 
 // recordings: each sealed event has its file, and each file its event.

@@ -34,6 +34,8 @@ type Options struct {
 	Sign    func(ctx context.Context) (audit.Checkpoint, error)
 	Gateway string
 	Origin  string
+	Site    string  // host name of the page, for which passkeys sign; may be empty
+	Player  *Player // plays in the summary; may be nil
 	Now     func() time.Time
 }
 
@@ -74,7 +76,7 @@ func (p *Writer) Write(ctx context.Context, grantID string, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("sign a checkpoint for the pack: %w", err)
 	}
-	m := Manifest{Version: Version, Grant: g.ID, Request: r.ID, Gateway: p.o.Gateway, Origin: p.o.Origin,
+	m := Manifest{Version: Version, Grant: g.ID, Request: r.ID, Gateway: p.o.Gateway, Origin: p.o.Origin, Site: p.o.Site,
 		Size: point.Size, Made: p.o.Now().UTC()}
 	z := zip.NewWriter(w)
 	for _, seq := range events {
@@ -96,7 +98,7 @@ func (p *Writer) Write(ctx context.Context, grantID string, w io.Writer) error {
 			return err
 		}
 	}
-	if err := p.summary(z, m, r, g, rows); err != nil {
+	if err := p.summary(ctx, z, m, r, g, rows, point); err != nil {
 		return err
 	}
 	if err := addText(z, readmeName, readme); err != nil {
@@ -166,19 +168,28 @@ func (p *Writer) recording(z *zip.Writer, row session.Row) error {
 	if row.State == session.Open {
 		return nil
 	}
-	rec, err := p.o.Recordings.Open(row.ID)
+	_, err := p.o.Recordings.Copy(row.ID, &entry{zip: z, name: recordingDir + row.ID + ".jitrec"})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		rec.Close()
-	}
-	w, err := z.CreateHeader(&zip.FileHeader{Name: recordingDir + row.ID + ".jitrec", Method: zip.Store}) // compressed already
-	if err != nil {
-		return err
-	}
-	_, err = p.o.Recordings.Copy(row.ID, w)
 	return err
+}
+
+// entry is a file of the pack that begins with its first byte: one that is
+// not there leaves no trace.
+type entry struct {
+	zip  *zip.Writer
+	name string
+	w    io.Writer
+}
+
+func (e *entry) Write(b []byte) (n int, err error) {
+	if e.w == nil { // recordings are compressed already
+		if e.w, err = e.zip.CreateHeader(&zip.FileHeader{Name: e.name, Method: zip.Store}); err != nil {
+			return 0, err
+		}
+	}
+	return e.w.Write(b)
 }
 
 func addJSON(z *zip.Writer, name string, v any) error {
