@@ -182,8 +182,8 @@ func TestAuditLogProof(t *testing.T) {
 	b.open("/audit?of=X1")
 	b.sees("ids of requests begin with r")
 	b.open("/report?from=2026-11-01&to=2026-11-30")
-	b.sees("granted by", "2 lines", "<i>", "2026-11-01")
-	if csv := get(`a[href$=csv]`); !strings.Contains(csv, "alice,web01,bob,1.0") {
+	b.sees("approved by", "grants (1)", "1 h", "<i>", "2026-11-03 09:00", "users who may ask")
+	if csv := get(`a[href$=csv]`); !strings.Contains(csv, "alice,web01,bob,3600") {
 		t.Errorf("the report is %q", csv)
 	}
 	b.open("/report?from=2026-12-01&to=2026-11-30")

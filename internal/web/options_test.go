@@ -69,7 +69,9 @@ func checkTarget(_ context.Context, t inventory.Target, standing bool) ([]web.Ch
 }
 
 func report(_ context.Context, q web.ReportQuery, format string, w io.Writer) error {
-	rows := [][]string{{"user", "target", "granted_by", "hours"}, {"alice", "web01", "bob", "1.0"}, {"'=cmd()", "<i>", q.From.Format(time.DateOnly), "2"}}
+	rows := [][]string{{"section", "id", "user", "targets", "approved_by", "used_seconds", "start", "count"},
+		{"report", "jit-gateway", "", "", "", "", q.From.Format(time.RFC3339), ""}, {"count", "grants", "", "", "", "", "", "1"}, {"count", "users_who_may_ask", "", "", "", "", "", "5"},
+		{"grant", "G1", "alice", "web01", "bob", "3600", "2026-11-03T09:00:00Z", ""}, {"finding", "D1", "'=cmd()", "<i>", "", "", "", ""}, {"-- signature"}}
 	if format == "json" {
 		return json.NewEncoder(w).Encode(rows)
 	}

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,7 +17,7 @@ import (
 const reportRows = 500
 
 // reportFormats can be taken away.
-var reportFormats = map[string]string{"csv": "text/csv; charset=utf-8", "json": "application/json"}
+var reportFormats = map[string]string{"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 // report shows who had access, in a range of days, to auditors and administrators.
 func (s *Server) report(w http.ResponseWriter, r *http.Request, v *viewer) error {
@@ -22,14 +25,14 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request, v *viewer) error
 		return errNotFound
 	}
 	q, given, err := s.reportQuery(r)
-	d := map[string]any{"From": q.From.Format(time.DateOnly), "To": q.To.AddDate(0, 0, -1).Format(time.DateOnly), "Formats": []string{"csv", "json"}}
+	d := map[string]any{"From": q.From.Format(time.DateOnly), "To": q.To.AddDate(0, 0, -1).Format(time.DateOnly), "Formats": []string{"html", "csv", "json"}}
 	if err != nil {
 		d["Error"] = sentence(err)
 	} else if given {
 		if err := s.auditRead(r, v, map[string]string{"report": "html", "from": fmt.Sprint(d["From"]), "to": fmt.Sprint(d["To"])}); err != nil {
 			return err
 		}
-		if err := s.reportTable(r, q, d); err != nil {
+		if err := s.reportTables(r, q, d); err != nil {
 			return err
 		}
 	}
@@ -55,8 +58,21 @@ func (s *Server) reportQuery(r *http.Request) (q ReportQuery, given bool, err er
 	return ReportQuery{From: since, To: until}, true, nil
 }
 
-// reportTable is the CSV form, as a table.
-func (s *Server) reportTable(r *http.Request, q ReportQuery, d map[string]any) error {
+// reportTable is one list of a report.
+type reportTable struct {
+	Name string
+	Head []string
+	Rows [][]string
+	N    int // lines; Rows has the first of them
+}
+
+// sectionNames are the report's lists, for people.
+var sectionNames = map[string]string{"grant": "Grants", "emergency": "Emergencies", "request": "Requests that were not granted",
+	"failed_check": "Checks that failed", "finding": "Findings", "eligible": "Who may ask for what"}
+
+// reportTables shows the CSV form: a table for each of its lists, without the
+// columns that are empty there.
+func (s *Server) reportTables(r *http.Request, q ReportQuery, d map[string]any) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
@@ -67,35 +83,85 @@ func (s *Server) reportTable(r *http.Request, q ReportQuery, d map[string]any) e
 	in := csv.NewReader(pr)
 	in.FieldsPerRecord = -1
 	var head []string
-	var rows [][]string
-	n := 0
+	var tables []*reportTable
+	var counts [][2]string
+	byName := map[string]*reportTable{}
 	for {
 		rec, err := in.Read()
 		if err != nil {
-			break // its own error comes from done
+			break // what went wrong comes from done
 		}
 		switch {
 		case head == nil:
-			for _, h := range rec {
-				head = append(head, strings.ReplaceAll(h, "_", " "))
-			}
+			head = rec
 			continue
-		case len(rec) > len(head):
-			rec = rec[:len(head)]
+		case len(rec) != len(head) || rec[0] == "signature":
+			continue
+		case rec[0] == "count":
+			counts = append(counts, [2]string{field(head, rec, "id"), field(head, rec, "count")})
+			continue
+		case rec[0] == "report":
+			continue
 		}
-		if n++; len(rows) < reportRows {
-			rows = append(rows, rec)
+		t := byName[rec[0]]
+		if t == nil {
+			t = &reportTable{Name: cmp.Or(sectionNames[rec[0]], rec[0])}
+			byName[rec[0]], tables = t, append(tables, t)
+		}
+		if t.N++; t.N <= reportRows {
+			t.Rows = append(t.Rows, rec[1:])
 		}
 	}
-	pr.Close()
-	if err := <-done; err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	_, _ = io.Copy(io.Discard, pr)
+	if err := <-done; err != nil {
 		return fmt.Errorf("make the access report: %w", err)
 	}
-	d["Shown"], d["Rows"], d["Count"], d["Cut"] = true, rows, n, n > len(rows)
-	if n > 0 {
-		d["Head"] = head
+	for _, t := range tables {
+		t.tidy(head[1:])
 	}
+	d["Shown"], d["Tables"], d["Counts"] = true, tables, counts
 	return nil
+}
+
+func field(head, rec []string, name string) string {
+	if i := slices.Index(head, name); i >= 0 {
+		return rec[i]
+	}
+	return ""
+}
+
+// tidy leaves out empty columns, and words the rest.
+func (t *reportTable) tidy(head []string) {
+	var keep []int
+	for i, h := range head {
+		if slices.ContainsFunc(t.Rows, func(row []string) bool { return row[i] != "" }) {
+			keep = append(keep, i)
+			t.Head = append(t.Head, strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(h, "seconds_to", "time to"), "_", " ")))
+		}
+	}
+	for n, row := range t.Rows {
+		var out []string
+		for _, i := range keep {
+			out = append(out, worded(head[i], row[i]))
+		}
+		t.Rows[n] = out
+	}
+	for i, h := range t.Head {
+		t.Head[i] = strings.TrimSuffix(h, " seconds")
+	}
+}
+
+// worded shows a cell: seconds as a length of time, moments to the minute.
+func worded(column, cell string) string {
+	if strings.Contains(column, "seconds") {
+		if n, err := strconv.ParseInt(cell, 10, 64); err == nil {
+			return duration(time.Duration(n) * time.Second)
+		}
+	}
+	if at, err := time.Parse(time.RFC3339Nano, cell); err == nil {
+		return at.UTC().Format("2006-01-02 15:04")
+	}
+	return cell
 }
 
 // downloadReport gives it as a file.
