@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"sort"
 	"strings"
 	"time"
@@ -180,16 +181,28 @@ func (r *Reader) after(first int, t time.Duration) iter.Seq2[Event, error] {
 			yield(Event{}, err)
 			return
 		}
-		for i := range r.damage {
-			if r.damage[i].Segment >= first && !yield(Event{}, &r.damage[i]) {
-				return
-			}
+		told := 0
+		for ; first > 0 && told < len(r.damage) && r.damage[told].Offset < r.segments[first-1].offset; told++ {
 		}
+		// between tells of what was found between segments: the rest is found
+		// again when they are read.
+		between := func(from, to int64) bool {
+			for ; told < len(r.damage) && r.damage[told].Offset < to; told++ {
+				if r.damage[told].Offset >= from && !yield(Event{}, &r.damage[told]) {
+					return false
+				}
+			}
+			return true
+		}
+		end := int64(0)
 		for i := first; i < len(r.segments); i++ {
-			if !r.segment(i, t, yield) {
+			s := r.segments[i]
+			if !between(end, s.offset) || !r.segment(i, t, yield) {
 				return
 			}
+			end = max(end, s.offset+s.length)
 		}
+		between(end, math.MaxInt64)
 	}
 }
 

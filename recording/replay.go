@@ -30,6 +30,9 @@ type ReplayOptions struct {
 // skipping of idle time, 0 and G go to start and end, q quits. What the
 // session printed is hostile: unless o.Raw, only what draws is passed on.
 //
+// A damaged recording is shown as far as it is intact, with a line where it is
+// broken; the first such *Damage is returned at the end.
+//
 // If in is not nil a goroutine reads it and may be left in that Read when
 // Replay returns; give it a reader that ends with the program.
 func Replay(ctx context.Context, r *Reader, out io.Writer, in io.Reader, o ReplayOptions) error {
@@ -77,12 +80,25 @@ func Replay(ctx context.Context, r *Reader, out io.Writer, in io.Reader, o Repla
 		err = p.step(ctx)
 	}
 	if !o.Plain {
-		io.WriteString(out, "\x1b[?1049l"+"\x1b[0m\x1b[?25h\x1b[r\r\n") //nolint:errcheck // the end
+		io.WriteString(out, p.farewell()) //nolint:errcheck // the end
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil
+		if p.broken != nil {
+			err = p.broken
+		}
 	}
 	return err
+}
+
+// farewell leaves the terminal as one that is used on: drawing modes as they
+// are on a fresh one, and the cursor below what was shown, on a free line.
+func (p *player) farewell() string {
+	s := "\x1b[?1049l\x1b[?6l\x1b[?7h\x1b[4l\x1b[r\x1b(B\x0f\x1b[0m\x1b[?25h"
+	if p.lined { // the status line is there
+		return s + fmt.Sprintf("\x1b[%d;1H\x1b[2K", p.o.Rows)
+	}
+	return s + fmt.Sprintf("\x1b[%d;1H\r\n", p.o.Rows)
 }
 
 // player is a replay under way.
@@ -107,6 +123,8 @@ type player struct {
 	query    string
 	escape   []byte // of an arrow key
 	typing   *strings.Builder
+	lined    bool    // the last line holds our status
+	broken   *Damage // the first that was met
 }
 
 func (p *player) stop() {
@@ -149,7 +167,7 @@ func (p *player) redraw() error {
 		}
 		return nil
 	}
-	p.filter = vt.Filter{}
+	p.filter, p.lined = vt.Filter{}, false
 	if err := p.draw(append([]byte(vt.Clean), p.term.Snapshot()...)); err != nil {
 		return err
 	}
@@ -181,6 +199,7 @@ func (p *player) status() error {
 	if p.idle > 0 && p.typing == nil {
 		text += fmt.Sprintf("  pauses ≤ %s", p.idle)
 	}
+	p.lined = true
 	_, err := fmt.Fprintf(p.out, "\x1b7\x1b[?6l\x1b[%d;1H\x1b[0;7m%s\x1b[K\x1b[0m\x1b8", p.o.Rows, display.Line(text, p.o.Cols-1))
 	return err
 }
@@ -202,6 +221,9 @@ func (p *player) step(ctx context.Context) error {
 			var d *Damage
 			if !errors.As(err, &d) {
 				return err
+			}
+			if p.broken == nil {
+				p.broken = d
 			}
 			if err := p.draw([]byte("\r\n*** " + display.Line(d.Error(), 0) + "\r\n")); err != nil {
 				return err

@@ -6,8 +6,8 @@
 set -eu
 
 demo="gcc libc6-dev openssh-client openssh-server postgresql-15 postgresql-client-15 libnss-wrapper rsync"
-test="$demo git curl ssh-audit chromium rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd"
-clients="$demo ansible-core python3-paramiko python3-asyncssh putty-tools dropbear-bin curl lftp git sshfs
+test="$demo git curl ssh-audit chromium rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd openssl glewlwyd dbconfig-sqlite3 sqlite3 pebble"
+clients="$demo haproxy ansible-core python3-paramiko python3-asyncssh putty-tools dropbear-bin curl lftp git sshfs
  python3-psycopg2 python3-psycopg python3-asyncpg libpostgresql-jdbc-java default-jdk-headless libdbd-pg-perl nodejs"
 bench="$demo pgbouncer"
 

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
 )
 
 const maxList = 1000 // entries of any list in a rule
@@ -260,8 +263,8 @@ func (c *checker) rest() {
 		c.pattern(fmt.Sprintf("recording.redact_params[%d]", i), p)
 	}
 	for i, p := range r.Recording.Recipients {
-		if !strings.HasPrefix(p, "age1") {
-			c.bad(fmt.Sprintf("recording.recipients[%d]", i), "%q is not an age recipient (age1…)", p)
+		if err := recipient(p); err != nil {
+			c.bad(fmt.Sprintf("recording.recipients[%d]", i), "%q is not an age recipient (age1…) or an ssh public key (ssh-ed25519 or ssh-rsa): %v", p, err)
 		}
 	}
 	if r.Session.Max < 0 {
@@ -275,4 +278,18 @@ func (c *checker) rest() {
 	if len(r.Banner) > 4000 {
 		c.bad("banner", "is longer than 4000 characters")
 	}
+}
+
+// recipient checks what recordings would be encrypted to: one that cannot be
+// used would refuse every session of the rule.
+func recipient(s string) (err error) {
+	switch {
+	case strings.HasPrefix(s, "age1pq1"):
+		_, err = age.ParseHybridRecipient(s)
+	case strings.HasPrefix(s, "ssh-"):
+		_, err = agessh.ParseRecipient(s)
+	default:
+		_, err = age.ParseX25519Recipient(s)
+	}
+	return err
 }

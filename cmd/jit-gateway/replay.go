@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"filippo.io/age"
-	"filippo.io/age/agessh"
 	"golang.org/x/term"
 
 	"jit-gateway/recording"
@@ -71,7 +69,28 @@ func (c replayCmd) Run(ctx context.Context, s *io3) error {
 	return recording.Replay(ctx, r, s.out, keys, o)
 }
 
-// identities reads age identity files and SSH private keys.
+// recipientsCmd lets more people read an encrypted recording. The gateway
+// cannot: it takes the identity of somebody who can read it already.
+type recipientsCmd struct {
+	File      string   `arg:"" help:"Recording file; what it proves does not change." type:"existingfile"`
+	Recipient []string `arg:"" help:"age1… or ssh-… public keys."`
+	Identity  []string `short:"i" required:"" help:"age identity file or SSH private key of somebody who can read it." type:"existingfile"`
+}
+
+func (c recipientsCmd) Run(s *io3) error {
+	ids, err := identities(c.Identity)
+	if err != nil {
+		return err
+	}
+	if err := recording.AddRecipients(c.File, ids, c.Recipient); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d more can read it now.\n", len(c.Recipient))
+	return nil
+}
+
+// identities reads age identity files and SSH private keys. The passphrase of
+// a key is asked for on the terminal.
 func identities(paths []string) ([]age.Identity, error) {
 	var out []age.Identity
 	for _, p := range paths {
@@ -79,20 +98,24 @@ func identities(paths []string) ([]age.Identity, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read identity: %w", err)
 		}
-		if id, err := agessh.ParseIdentity(b); err == nil {
-			out = append(out, id)
-			continue
-		}
-		f, err := os.Open(p)
+		ids, err := recording.ParseIdentities(b, func() ([]byte, error) { return passphrase(p) })
 		if err != nil {
-			return nil, err
-		}
-		ids, err := age.ParseIdentities(f)
-		f.Close()
-		if err != nil {
-			return nil, errors.New(p + " is neither an age identity file nor an SSH private key without passphrase")
+			return nil, fmt.Errorf("%s is neither an age identity file nor an SSH private key: %w", p, err)
 		}
 		out = append(out, ids...)
 	}
 	return out, nil
+}
+
+// passphrase asks for that of a key, on the terminal of whoever runs this.
+func passphrase(key string) ([]byte, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the key has a passphrase, and there is no terminal to ask for it: %w", err)
+	}
+	defer tty.Close()
+	fmt.Fprintf(tty, "Passphrase of %s: ", key)
+	p, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(tty)
+	return p, err
 }

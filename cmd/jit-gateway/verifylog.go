@@ -26,6 +26,9 @@ func (c verifyCmd) log(s *io3, f io.Reader, key string) error {
 		if err != nil {
 			return err
 		}
+		if _, err := audit.OpenCheckpoint(string(b), key); err != nil {
+			return fmt.Errorf("--against %s is no checkpoint of this log, as `audit checkpoint` writes it: %s", name, display.Line(err.Error(), 300))
+		}
 		o.Against = append(o.Against, string(b))
 	}
 	r, err := audit.Verify(context.Background(), audit.File{R: f}, key, o)

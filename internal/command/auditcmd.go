@@ -12,9 +12,11 @@ import (
 )
 
 type auditCmd struct {
-	Verify auditVerifyCmd `cmd:"" help:"Verify the whole log against its signed checkpoints; name the first thing wrong."`
-	Tail   auditTailCmd   `cmd:"" help:"Print the newest events."`
-	Export auditExportCmd `cmd:"" help:"Write the log to stdout as JSON lines, with its checkpoints, for a copy elsewhere."`
+	Verify     auditVerifyCmd     `cmd:"" help:"Verify the whole log against its signed checkpoints; name the first thing wrong."`
+	Tail       auditTailCmd       `cmd:"" help:"Print the newest events."`
+	Export     auditExportCmd     `cmd:"" help:"Write the log to stdout as JSON lines, with its checkpoints, for a copy elsewhere."`
+	Checkpoint auditCheckpointCmd `cmd:"" help:"Write the newest signed checkpoint to stdout, to be kept elsewhere."`
+	Proof      auditProofCmd      `cmd:"" help:"Prove that the log has an event, or that it still begins as it did: for other programs."`
 }
 
 type auditVerifyCmd struct {
@@ -32,6 +34,14 @@ func (v *auditVerifyCmd) Run(c *call) error {
 			return err
 		}
 		o.Against = splitCheckpoints(string(raw))
+		for _, note := range o.Against {
+			if _, err := audit.OpenCheckpoint(note, c.r.o.AuditKey); err != nil {
+				return failf("What stdin has is no checkpoint of this log: %s. `audit checkpoint` writes one.", display.Line(err.Error(), 300))
+			}
+		}
+		if len(o.Against) == 0 {
+			return failf("There is no checkpoint on stdin. `audit checkpoint` writes one.")
+		}
 	}
 	if err := c.auditRead("verify"); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
 	"jit-gateway/recording"
@@ -226,6 +227,23 @@ func (r *recordingReplayCmd) Run(c *call) error {
 	if err := c.auditSession(audit.RecordingViewed, row, map[string]string{"how": "replay"}); err != nil {
 		return err
 	}
+	return readFailure(r.play(c, rd))
+}
+
+// readFailure says to whoever reads a recording why it cannot be read, or not
+// to its end: that is theirs to know.
+func readFailure(err error) error {
+	var d *recording.Damage
+	switch {
+	case errors.As(err, &d):
+		return failf("%s", dialogue.Sentence(d.Error()))
+	case errors.Is(err, recording.ErrLocked):
+		return failf("It is encrypted, and the gateway has no key to it. Write it to a file with `recording export SESSION --format file`, and play it where your identity is: jit-gateway replay-file FILE --identity KEY")
+	}
+	return err
+}
+
+func (r *recordingReplayCmd) play(c *call, rd *recording.Reader) error {
 	o := recording.ReplayOptions{ExportOptions: recording.ExportOptions{Raw: r.Raw}, Speed: r.Speed, Idle: time.Duration(r.Idle), Start: time.Duration(r.From), Plain: !c.inv.TTY}
 	if c.con == nil {
 		return recording.Replay(c.ctx, rd, c.out, nil, o)
@@ -241,7 +259,7 @@ func (r *recordingReplayCmd) Run(c *call) error {
 
 type recordingExportCmd struct {
 	Session string `arg:"" help:"Session."`
-	Format  string `help:"cast (asciicast v2), cast3 (asciicast v3), text, sql, files or json." enum:"cast,cast3,text,sql,files,json" default:"cast" short:"f"`
+	Format  string `help:"cast (asciicast v2), cast3 (asciicast v3), text, sql, files, json, or file: the recording itself as it is." enum:"cast,cast3,text,sql,files,json,file" default:"cast" short:"f"`
 	Raw     bool   `help:"Do not neutralise hostile escape sequences."`
 	Input   bool   `help:"Include what was typed, where it was recorded."`
 }
@@ -260,6 +278,10 @@ func (x *recordingExportCmd) Run(c *call) error {
 	if err := c.auditSession(audit.RecordingExported, row, map[string]string{"format": x.Format}); err != nil {
 		return err
 	}
+	return readFailure(x.write(c, rd))
+}
+
+func (x *recordingExportCmd) write(c *call, rd *recording.Reader) error {
 	o := recording.ExportOptions{Raw: x.Raw, Input: x.Input}
 	var w io.Writer = c.out
 	switch x.Format {
@@ -273,6 +295,12 @@ func (x *recordingExportCmd) Run(c *call) error {
 		return recording.ExportFiles(rd, w, o)
 	case "json":
 		return recording.ExportJSON(rd, w, o)
+	case "file":
+		if c.inv.TTY {
+			return usagef("A recording is no text: write it to a file.")
+		}
+		_, err := c.r.o.Recordings.Copy(rd.Header().Session, w)
+		return err
 	}
 	return recording.ExportCast(rd, w, 2, o)
 }

@@ -31,6 +31,9 @@ func Setup(env *testscript.Env) error {
 	env.Setenv("PGSSLMODE", "verify-full")
 	env.Setenv("PAGER", "cat")
 	env.Setenv("LANG", "C.UTF-8")
+	if here, err := os.Getwd(); err == nil { // a check of the log by another implementation
+		env.Setenv("CHECKLOG", filepath.Join(here, "..", "..", "testdata", "checklog", "checklog.py"))
+	}
 	env.Defer(func() {
 		for _, p := range t.terms {
 			p.Close()
@@ -116,6 +119,11 @@ func setUp(ts *testscript.TestScript, t *tale, args []string) error {
 	ts.Setenv("RECORDINGS", filepath.Join(s.Dir, "gateway", "recordings"))
 	ts.Setenv("STORE", filepath.Join(s.Dir, "gateway", "jit-gateway.db"))
 	ts.Setenv("AUDIT_KEY", filepath.Join(s.Dir, "gateway", "keys", "audit.pub"))
+	for _, h := range []string{"web01", "web02"} {
+		if host := s.Host(h); !o.NoHosts && host != nil {
+			ts.Setenv(strings.ToUpper(h)+"PORT", fmt.Sprint(host.Port))
+		}
+	}
 	users := o.Users
 	if users == nil {
 		users = stack.DefaultUsers
