@@ -39,10 +39,15 @@ func (c serveCmd) Run(ctx context.Context, cli *local, s *io3) error {
 		// little, and collecting it seldom is worth some memory (docs/benchmarks.md).
 		debug.SetGCPercent(400)
 	}
+	given, err := givenSockets()
+	if err != nil {
+		return err
+	}
 	g, err := build(ctx, conf, log)
 	if err != nil {
 		return err
 	}
+	g.sockets = given
 	return g.run(ctx)
 }
 
@@ -71,6 +76,8 @@ func (g *gateway) run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
+	ctx, over := context.WithCancelCause(ctx)
+	defer over(nil)
 	serving, sctx := errgroup.WithContext(ctx)
 	serving.Go(func() error { // a background job that fails stops everything: fail closed
 		select {
@@ -81,6 +88,8 @@ func (g *gateway) run(ctx context.Context) (err error) {
 		}
 	})
 	serving.Go(func() error { return g.reloadOnHangup(sctx) })
+	serving.Go(func() error { return g.handOverOnSignal(sctx, over) })
+	serving.Go(func() error { return g.watchdog(sctx) })
 	// Sessions live on connections; these end when the sessions do, or at the
 	// end of the drain.
 	for _, l := range listeners {
@@ -89,10 +98,19 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	g.log.Info("gateway is up", "name", g.conf.Name, "ssh", g.conf.Listen.SSH, "postgres", g.conf.Listen.Postgres,
 		"web", g.conf.Listen.Web, "instance", g.instance, "version", versionString())
 	g.ready.Store(true)
+	if err := errors.Join(takenOver(), notifySystemd("READY=1")); err != nil {
+		g.log.Warn("tell that the gateway is up", "error", err)
+	}
 	<-sctx.Done()
 	g.ready.Store(false)
+	limit := g.conf.Limits.Drain
+	if errors.Is(context.Cause(sctx), errHandedOver) {
+		limit = handOverDrain
+	} else {
+		_ = notifySystemd("STOPPING=1")
+	}
 	g.log.Info("gateway is stopping", "live_sessions", len(g.sessions.Live()))
-	drain, cancel := context.WithTimeout(base, g.conf.Limits.Drain)
+	drain, cancel := context.WithTimeout(base, limit)
 	defer cancel()
 	errDrain := g.sessions.Drain(drain)
 	close(g.drained)
@@ -128,14 +146,14 @@ func (g *gateway) listen() ([]listener, error) {
 		if p.addr == "" {
 			continue
 		}
-		ln, err := net.Listen("tcp", p.addr)
+		ln, err := g.sockets.listen(p.name, p.addr)
 		if err != nil {
 			return fail(p.name, p.addr, err)
 		}
 		out = append(out, listener{ln, func(ctx context.Context) error {
 			return proxy.Serve(ctx, ln, proxy.ServeOptions{
 				Name: p.name, MaxConns: g.conf.Limits.Connections, MaxPerSource: g.conf.Limits.ConnectionsPerSource,
-				PROXYFrom: g.conf.ProxyFrom, DrainTimeout: g.conf.Limits.Drain, Drained: g.drained, Handle: p.handle,
+				PROXYFrom: g.conf.ProxyFrom, DrainTimeout: handOverDrain + time.Hour, Drained: g.drained, Handle: p.handle,
 				Metrics: g.proxyMetrics, Log: g.log,
 			})
 		}})
@@ -145,17 +163,20 @@ func (g *gateway) listen() ([]listener, error) {
 		handler    http.Handler
 		tls        bool
 	}{
-		{"web", g.conf.Listen.Web, published(g.authority, g.web), true},
+		{"web", g.conf.Listen.Web, published(g.authority, g.provisioned()), true},
 		{"metrics", g.conf.Listen.Metrics, g.operator(), false},
 	} {
 		if h.addr == "" {
 			continue
 		}
-		ln, err := net.Listen("tcp", h.addr)
+		ln, err := g.sockets.listen(h.name, h.addr)
 		if err != nil {
 			return fail(h.name, h.addr, err)
 		}
 		out = append(out, listener{ln, func(ctx context.Context) error { return g.serveHTTP(ctx, ln, h.handler, h.tls) }})
+	}
+	if names := g.sockets.rest(); len(names) > 0 {
+		g.log.Warn("sockets were passed that the configuration does not use", "names", names)
 	}
 	return out, nil
 }
@@ -181,7 +202,7 @@ func (g *gateway) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler
 	var err error
 	if tls {
 		srv.TLSConfig = g.tls.Clone()
-		srv.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+		srv.TLSConfig.NextProtos = append([]string{"h2", "http/1.1"}, g.tls.NextProtos...) // ACME has one of its own
 		err = srv.ServeTLS(ln, "", "")
 	} else {
 		err = srv.Serve(ln)
@@ -223,7 +244,10 @@ func (g *gateway) reloadOnHangup(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			if err := g.reload(ctx); err != nil {
+			_ = notifySystemd("RELOADING=1")
+			err := g.reload(ctx)
+			_ = notifySystemd("READY=1")
+			if err != nil {
 				g.log.Error("configuration was not reloaded; the old one stays in force", "error", err)
 			}
 		}

@@ -159,7 +159,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err := g.load(ctx, c, audit.Gateway); err != nil {
 		return nil, err
 	}
-	factors, err := mfa.NewVerifier(mfa.Options{Store: g.db, Box: box, Now: now, Issuer: c.Name})
+	factors, err := mfa.NewVerifier(mfa.Options{Store: g.db, Box: box, Now: now, Issuer: c.Name, Lock: g.lock()})
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +224,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	}
 	g.hearCancels()
 	g.job("postgres", g.postgres.Run)
+	g.job("debug socket", g.serveDebug)
 	reports, err := g.newReports(signer)
 	if err != nil {
 		return nil, err

@@ -27,13 +27,23 @@ const (
 // Listen serves the administrators' socket at path until ctx is done and
 // every call has ended. The socket is 0600 before anybody can find it, and
 // only the gateway's own user and root are answered (SO_PEERCRED): who can
-// use it could read the store and the keys anyway.
-func (r *Runner) Listen(ctx context.Context, path string) error {
-	ln, err := listenPrivate(path)
+// use it could read the store and the keys anyway. replace takes the path over
+// from another process of this gateway, which then goes on without it.
+func (r *Runner) Listen(ctx context.Context, path string, replace bool) error {
+	ln, err := listenPrivate(path, replace)
 	if err != nil {
 		return fmt.Errorf("open the administrators' socket: %w", err)
 	}
-	defer os.Remove(path)
+	mine, err := os.Stat(path)
+	if err != nil {
+		ln.Close()
+		return fmt.Errorf("open the administrators' socket: %w", err)
+	}
+	defer func() {
+		if now, err := os.Stat(path); err == nil && os.SameFile(mine, now) { // else a successor's
+			os.Remove(path)
+		}
+	}()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	var calls sync.WaitGroup
 	defer calls.Wait()
@@ -69,10 +79,12 @@ func (r *Runner) Listen(ctx context.Context, path string) error {
 // listenPrivate makes the socket in a directory of its own, where nobody can
 // reach it, and moves it into place when its mode is right. A socket that was
 // left behind is replaced; one that answers is not.
-func listenPrivate(path string) (*net.UnixListener, error) {
+func listenPrivate(path string, replace bool) (*net.UnixListener, error) {
 	if c, err := net.Dial("unix", path); err == nil {
 		c.Close()
-		return nil, fmt.Errorf("%s is in use: another gateway is running on this data directory", path)
+		if !replace {
+			return nil, fmt.Errorf("%s is in use: another gateway is running on this data directory", path)
+		}
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".s") // 0700
 	if err != nil {

@@ -24,7 +24,7 @@ func onSocket(t *testing.T, f func(w *world, path string)) {
 	ctx, cancel := context.WithCancel(t.Context())
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	ended := make(chan error, 1)
-	go func() { ended <- w.r.Listen(ctx, path) }()
+	go func() { ended <- w.r.Listen(ctx, path, false) }()
 	for range 500 {
 		if _, err := os.Stat(path); err == nil {
 			break

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+// notifySystemd tells the service manager how this process is (sd_notify(3));
+// nothing without one. Lost messages harm nobody, so errors are the caller's
+// to ignore.
+func notifySystemd(state string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	if path[0] == '@' { // the abstract namespace
+		path = "\x00" + path[1:]
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	_, err = c.Write([]byte(state))
+	return errors.Join(err, c.Close())
+}
+
+// watchdog tells the service manager twice per WatchdogSec that the gateway
+// can decide, as long as it can: one that has lost its store for good is
+// restarted.
+func (g *gateway) watchdog(ctx context.Context) error {
+	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if pid := os.Getenv("WATCHDOG_PID"); err != nil || usec <= 0 || (pid != "" && pid != strconv.Itoa(os.Getpid())) {
+		return nil
+	}
+	tick := time.NewTicker(time.Duration(usec) * time.Microsecond / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if g.sessions.StoreOK() == nil {
+				_ = notifySystemd("WATCHDOG=1")
+			}
+		}
+	}
+}
