@@ -20,7 +20,11 @@ const (
 // VerifyRecovery verifies a recovery code. Each is a factor row of its own,
 // spent by the same compare-and-set as a TOTP step.
 func (v *Verifier) VerifyRecovery(ctx context.Context, userID, code string, actor audit.Actor) (Proof, error) {
-	defer v.users.lock(userID)()
+	release, err := v.alone(ctx, userID)
+	if err != nil {
+		return Proof{}, err
+	}
+	defer release()
 	if err := v.notLocked(ctx, userID); err != nil {
 		return Proof{}, err
 	}

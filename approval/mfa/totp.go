@@ -38,7 +38,11 @@ var seedEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 // few of them there is a wait, which grows: *LockedError. A right code proves
 // once: its step is taken by compare-and-set in the store.
 func (v *Verifier) VerifyTOTP(ctx context.Context, userID, code string, actor audit.Actor) (Proof, error) {
-	defer v.users.lock(userID)()
+	release, err := v.alone(ctx, userID)
+	if err != nil {
+		return Proof{}, err
+	}
+	defer release()
 	if err := v.notLocked(ctx, userID); err != nil {
 		return Proof{}, err
 	}

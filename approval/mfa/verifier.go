@@ -55,6 +55,9 @@ type Options struct {
 	Box    Sealer
 	Now    func() time.Time
 	Issuer string // shown by authenticator apps
+	// Lock, where several gateways share the store, lets one of them at a time
+	// verify codes of a user, so that parallel guesses count one by one. May be nil.
+	Lock func(ctx context.Context, name string) (release func(), err error)
 }
 
 // Verifier verifies codes. It is safe for concurrent use.
@@ -145,6 +148,21 @@ func plainCode(s string) string {
 
 func event(t audit.Type, o audit.Outcome, userID string, actor audit.Actor, detail map[string]string) audit.Event {
 	return audit.Event{Type: t, Outcome: o, Actor: actor, User: userID, Detail: detail}
+}
+
+// alone waits until nobody else verifies a code of the user, here or on
+// another gateway.
+func (v *Verifier) alone(ctx context.Context, userID string) (release func(), err error) {
+	unlock := v.users.lock(userID)
+	if v.o.Lock == nil {
+		return unlock, nil
+	}
+	there, err := v.o.Lock(ctx, "factor "+userID)
+	if err != nil {
+		unlock()
+		return nil, fmt.Errorf("wait for other codes of the user: %w", err)
+	}
+	return func() { there(); unlock() }, nil
 }
 
 // locks is a mutex for each user that has a verification under way.

@@ -78,10 +78,18 @@ func (g *gateway) sharing(o session.Options) session.Options {
 	if o.Exclusive = g.shared == nil; o.Exclusive {
 		return o
 	}
-	o.DeadAfter = o.StoreGrace + 30*time.Second
+	o.DeadAfter = o.StoreGrace + 10*time.Second
 	o.Alone = g.shared.Alone
 	o.Dead = g.presence.dead
 	return o
+}
+
+// lock lets one gateway at a time do something; nil where there is one.
+func (g *gateway) lock() func(context.Context, string) (func(), error) {
+	if g.shared == nil {
+		return nil
+	}
+	return g.shared.Lock
 }
 
 // machine is the name of this gateway among others.

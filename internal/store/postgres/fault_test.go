@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -14,161 +12,31 @@ import (
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/store/sqlstore"
+	"jit-gateway/internal/testenv"
 )
-
-// wire is a TCP proxy before the server: a network that a test breaks.
-type wire struct {
-	addr string
-	ln   net.Listener
-	wg   sync.WaitGroup
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	mute  chan struct{}            // not nil: nothing passes until it is closed
-	from  func([]byte) (drop bool) // looks at what the gateway sends: true breaks the connection after it was passed on
-	late  bool                     // and after the server has answered
-	eat   net.Conn                 // whose next answer is not passed on
-}
-
-func newWire(t *testing.T, to string) *wire {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{addr: ln.Addr().String(), ln: ln, conns: map[net.Conn]bool{}}
-	w.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			s, err := net.Dial("tcp", to)
-			if err != nil {
-				c.Close()
-				continue
-			}
-			w.mu.Lock()
-			w.conns[c], w.conns[s] = true, true
-			w.mu.Unlock()
-			w.wg.Go(func() { w.pump(s, c, true) })
-			w.wg.Go(func() { w.pump(c, s, false) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		w.heal()
-		w.cut()
-		w.wg.Wait()
-	})
-	return w
-}
-
-func (w *wire) pump(dst, src net.Conn, fromGateway bool) {
-	defer dst.Close()
-	defer src.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := src.Read(buf)
-		if n > 0 {
-			w.mu.Lock()
-			mute, look := w.mute, w.from
-			w.mu.Unlock()
-			if mute != nil {
-				<-mute
-			}
-			if !fromGateway && w.eats(src) {
-				return
-			}
-			drop := fromGateway && look != nil && look(buf[:n])
-			if drop && w.eatAnswer(dst) {
-				drop = false
-			}
-			if _, werr := dst.Write(buf[:n]); werr != nil {
-				return
-			}
-			if drop {
-				src.Close() // the server has it, and the gateway will not know
-				io.Copy(io.Discard, dst)
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// eatAnswer has the connection broken by the server's answer, if late.
-func (w *wire) eatAnswer(server net.Conn) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.late {
-		w.eat = server
-	}
-	return w.late
-}
-
-func (w *wire) eats(server net.Conn) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.eat == server
-}
-
-// cut breaks every connection.
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.conns {
-		c.Close()
-	}
-	w.conns = map[net.Conn]bool{}
-}
-
-// silence lets nothing pass, and breaks nothing: a partition.
-func (w *wire) silence() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.mute = make(chan struct{})
-}
-
-func (w *wire) heal() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.mute != nil {
-		close(w.mute)
-		w.mute = nil
-	}
-}
-
-func (w *wire) spy(late bool, look func([]byte) bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.from, w.late = look, late
-}
 
 // through is the store's address by way of the wire, in clear so that the wire
 // can see what passes.
-func through(t *testing.T, w *wire) string {
+func through(t *testing.T, w *testenv.Wire) string {
 	t.Helper()
 	direct := newDatabase(t)
 	_, path, _ := strings.Cut(direct, server.Addr)
 	path, _, _ = strings.Cut(path, "?")
-	return fmt.Sprintf("postgres://%s:%s@%s%s?sslmode=disable", server.User, server.Password, w.addr, path)
+	return fmt.Sprintf("postgres://%s:%s@%s%s?sslmode=disable", server.User, server.Password, w.Addr, path)
 }
 
 // TestG5LostAnswerOfCommit: the connection breaks after the COMMIT was sent,
 // and the server may have it or has even answered. The change is made once and
 // is known to be made.
 func TestG5LostAnswerOfCommit(t *testing.T) {
-	w := newWire(t, server.Addr)
+	w := testenv.NewWire(t, server.Addr)
 	db := openAt(t, through(t, w), Options{Poll: time.Hour})
 	for i := range 20 {
 		// A new connection prepares COMMIT, which is seen by its text, and then
 		// runs it, which is the next that it sends.
 		prepared, dropped := false, false
-		w.cut()
-		w.spy(i%2 == 0, func(b []byte) bool {
+		w.Cut()
+		w.Spy(i%2 == 0, func(b []byte) bool {
 			if dropped || !prepared {
 				prepared = prepared || strings.Contains(string(b), "COMMIT")
 				return false
@@ -180,7 +48,7 @@ func TestG5LostAnswerOfCommit(t *testing.T) {
 		if err := db.CreateUser(t.Context(), identity.User{ID: id, Name: id}, audit.Event{Type: audit.UserAdded, User: id}); err != nil {
 			t.Fatalf("change %d: %v", i, err)
 		}
-		w.spy(false, nil)
+		w.Spy(false, nil)
 		if !dropped {
 			t.Fatalf("no COMMIT was seen in change %d (prepared %v)", i, prepared)
 		}
@@ -246,12 +114,12 @@ func TestG5LostConnections(t *testing.T) {
 // TestG5Partition: while nothing passes, changes and questions are refused
 // within their time; afterwards all goes on.
 func TestG5Partition(t *testing.T) {
-	w := newWire(t, server.Addr)
+	w := testenv.NewWire(t, server.Addr)
 	db := openAt(t, through(t, w), Options{Poll: 50 * time.Millisecond, Timeout: 400 * time.Millisecond})
 	if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
 		t.Fatal(err)
 	}
-	w.silence()
+	w.Silence()
 	began := time.Now()
 	if err := db.Beat(t.Context(), "I1", time.Now()); err == nil {
 		t.Error("a gateway that is cut off said that it is alive")
@@ -265,8 +133,8 @@ func TestG5Partition(t *testing.T) {
 	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("the refusals took %s", took)
 	}
-	w.heal()
-	w.cut()
+	w.Heal()
+	w.Cut()
 	if _, err := db.Append(t.Context(), audit.Event{Type: audit.Heartbeat}); err != nil {
 		t.Errorf("after the partition: %v", err)
 	}

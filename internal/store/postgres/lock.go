@@ -7,6 +7,32 @@ import (
 	"fmt"
 )
 
+// lockKey is the advisory lock's number, for a name as $1.
+const lockKey = "hashtextextended('jit-gateway ' || current_schema() || ' ' || $1, 0)"
+
+// Lock waits, as long as a query may take, until this gateway holds the named
+// lock, which one gateway has at a time.
+func (db *DB) Lock(ctx context.Context, name string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, db.o.Timeout)
+	defer cancel()
+	c, err := db.work.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("take the lock %q: %w", name, err)
+	}
+	if _, err := c.ExecContext(ctx, "SELECT pg_advisory_lock("+lockKey+")", name); err != nil {
+		return nil, errors.Join(fmt.Errorf("take the lock %q: %w", name, err), c.Close())
+	}
+	return func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.o.Timeout)
+		defer cancel()
+		var had bool
+		if err := c.QueryRowContext(end, "SELECT pg_advisory_unlock("+lockKey+")", name).Scan(&had); err != nil || !had {
+			c.Raw(func(any) error { return driver.ErrBadConn }) // it must not go back to the pool with the lock
+		}
+		c.Close()
+	}, nil
+}
+
 // Alone runs fn while this gateway holds the named lock, which one gateway has
 // at a time. ran is false if another has it: fn is not called then. The lock
 // ends with the gateway's connection, so what fn does must bear being done
@@ -17,8 +43,7 @@ func (db *DB) Alone(ctx context.Context, name string, fn func(context.Context) e
 		return false, fmt.Errorf("take the lock %q: %w", name, err)
 	}
 	defer c.Close()
-	const key = "hashtextextended('jit-gateway ' || current_schema() || ' ' || $1, 0)"
-	if err := c.QueryRowContext(ctx, "SELECT pg_try_advisory_lock("+key+")", name).Scan(&ran); err != nil || !ran {
+	if err := c.QueryRowContext(ctx, "SELECT pg_try_advisory_lock("+lockKey+")", name).Scan(&ran); err != nil || !ran {
 		if err != nil {
 			err = fmt.Errorf("take the lock %q: %w", name, err)
 		}
@@ -27,7 +52,7 @@ func (db *DB) Alone(ctx context.Context, name string, fn func(context.Context) e
 	defer func() {
 		var had bool
 		end := context.WithoutCancel(ctx)
-		if uerr := c.QueryRowContext(end, "SELECT pg_advisory_unlock("+key+")", name).Scan(&had); uerr != nil || !had {
+		if uerr := c.QueryRowContext(end, "SELECT pg_advisory_unlock("+lockKey+")", name).Scan(&had); uerr != nil || !had {
 			// It must not go back to the pool with the lock.
 			err = errors.Join(err, uerr, ignoreBad(c.Raw(func(any) error { return driver.ErrBadConn })))
 		}

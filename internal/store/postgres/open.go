@@ -86,7 +86,7 @@ func connect(dsn string, o Options) (*DB, error) {
 	db.read, db.write = pool(conf, o.Readers), pool(conf, 1)
 	slow := conf.Copy()
 	limits(slow, time.Minute)
-	db.work = pool(slow, 8)
+	db.work = pool(slow, 16)
 	return db, nil
 }
 

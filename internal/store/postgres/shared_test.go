@@ -209,6 +209,26 @@ func TestG9OneGatewayRecovers(t *testing.T) {
 	if ran, err := dbs[1].Alone(t.Context(), "recover I1", func(context.Context) error { return nil }); !ran || err != nil {
 		t.Errorf("afterwards: %v, %v", ran, err)
 	}
+	release, err := dbs[0].Lock(t.Context(), "factor U1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan struct{})
+	go func() {
+		defer close(waiting)
+		if other, err := dbs[1].Lock(t.Context(), "factor U1"); err != nil {
+			t.Error(err)
+		} else {
+			other()
+		}
+	}()
+	select {
+	case <-waiting:
+		t.Error("two gateways hold one lock")
+	case <-time.After(100 * time.Millisecond):
+	}
+	release()
+	<-waiting
 	// Its connection is cut while it works: the next one can go on.
 	ran, err = dbs[0].Alone(t.Context(), "x", func(ctx context.Context) error {
 		cut(t, dbs[0])
