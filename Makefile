@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 DEMO    := bin/demo
 
 .PHONY: help build demo up down picture screenshots test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
-	bench bench-ssh bench-pg deps-demo deps-test deps-clients deps-bench clean
+	bench dist bench-ssh bench-pg bench-leak deps-demo deps-test deps-clients deps-bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -81,6 +81,13 @@ bench-ssh: deps-bench build ## SSH against plain ssh -J and direct; BENCH=--quic
 bench-pg: deps-bench build ## PostgreSQL against pgbouncer and direct; BENCH=--quick on a busy machine
 	@go build -o bin/bench ./cmd/bench
 	@bin/bench pg $(BENCH)
+
+bench-leak: deps-bench build ## 10,000 SSH sessions, and what is left of them
+	@go build -o bin/bench ./cmd/bench
+	@bin/bench leak $(BENCH)
+
+dist: ## dist/: tarball, Debian package, bill of materials, SHA-256; the same commit gives the same bytes
+	@go run ./cmd/dist -out dist -version '$(VERSION)'
 
 deps-demo deps-test deps-clients deps-bench: deps-%:
 	@testdata/deps.sh $*

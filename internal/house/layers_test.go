@@ -70,6 +70,7 @@ var layers = map[string]int{
 var support = map[string]bool{
 	"cmd/bench":                true,
 	"cmd/demo":                 true,
+	"cmd/dist":                 true,
 	"internal/bench":           true,
 	"internal/house":           true,
 	"internal/store/storetest": true,
