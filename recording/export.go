@@ -29,28 +29,52 @@ type ExportOptions struct {
 func ExportJSON(r *Reader, w io.Writer, o ExportOptions) error {
 	b := bufio.NewWriter(w)
 	err := each(r, o, func(ev Event) error {
-		line := struct {
-			T       float64 `json:"t"`
-			Kind    Kind    `json:"kind"`
-			Channel uint32  `json:"channel,omitempty"`
-			Stream  byte    `json:"stream,omitempty"`
-			Text    *string `json:"text,omitempty"`
-			Data    []byte  `json:"data,omitempty"`
-			Payload Payload `json:"payload,omitempty"`
-		}{T: ev.T.Seconds(), Kind: ev.Kind, Channel: ev.Channel, Stream: ev.Stream, Payload: ev.Payload}
-		if utf8.Valid(ev.Data) && ev.Data != nil {
-			s := string(ev.Data)
-			line.Text = &s
-		} else {
-			line.Data = ev.Data
-		}
-		return json.NewEncoder(b).Encode(line)
+		return json.NewEncoder(b).Encode(EventJSON(ev))
 	}, func(d *Damage) error {
 		return json.NewEncoder(b).Encode(struct {
-			Damage *Damage `json:"damage"`
-		}{d})
+			Damage any `json:"damage"`
+		}{DamageJSON(*d)})
 	})
 	return finish(b, err)
+}
+
+// EventJSON is how events are written for programs, one to a line: times and
+// durations in seconds, data as text where it is UTF-8.
+func EventJSON(ev Event) any {
+	line := struct {
+		T       float64 `json:"t"`
+		Kind    Kind    `json:"kind"`
+		Channel uint32  `json:"channel,omitempty"`
+		Stream  byte    `json:"stream,omitempty"`
+		Text    *string `json:"text,omitempty"`
+		Data    []byte  `json:"data,omitempty"`
+		Payload any     `json:"payload,omitempty"`
+	}{T: ev.T.Seconds(), Kind: ev.Kind, Channel: ev.Channel, Stream: ev.Stream}
+	if ev.Payload != nil {
+		line.Payload = ev.Payload
+	}
+	if p, ok := ev.Payload.(SQL); ok {
+		line.Payload = struct {
+			SQL
+			Duration float64 `json:"duration,omitempty"`
+			Started  float64 `json:"started,omitempty"`
+		}{p, p.Duration.Seconds(), p.Started.Seconds()}
+	}
+	if utf8.Valid(ev.Data) && ev.Data != nil {
+		s := string(ev.Data)
+		line.Text = &s
+	} else {
+		line.Data = ev.Data
+	}
+	return line
+}
+
+// DamageJSON is a Damage for programs, its moment in seconds.
+func DamageJSON(d Damage) any {
+	return struct {
+		Damage
+		From float64 `json:"from"`
+	}{d, d.From.Seconds()}
 }
 
 // each visits the events that o selects, and damage; it returns the first

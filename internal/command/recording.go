@@ -74,12 +74,12 @@ type recordingListCmd struct {
 // recordingJSON is what --json prints of a recording.
 type recordingJSON struct {
 	recording.Header
-	Size   int64           `json:"size"`
-	Sealed bool            `json:"sealed"`
-	Live   bool            `json:"live,omitempty"`
-	Seal   *recording.Seal `json:"seal,omitempty"`
-	Error  string          `json:"error,omitempty"`
-	Kept   *keptJSON       `json:"kept,omitempty"`
+	Size   int64     `json:"size"`
+	Sealed bool      `json:"sealed"`
+	Live   bool      `json:"live,omitempty"`
+	Seal   *sealJSON `json:"seal,omitempty"`
+	Error  string    `json:"error,omitempty"`
+	Kept   *keptJSON `json:"kept,omitempty"`
 }
 
 // keptJSON is how long a recording is kept, and where.
@@ -124,7 +124,7 @@ func (l *recordingListCmd) Run(c *call) error {
 		v := recordingJSON{Header: h, Size: in.Size, Sealed: in.Sealed, Live: in.Live}
 		v.Session = in.Session
 		if in.Sealed {
-			v.Seal = &in.Seal
+			v.Seal = sealView(in.Seal)
 		}
 		if in.Err != nil {
 			v.Error = in.Err.Error()
@@ -152,9 +152,9 @@ func (l *recordingListCmd) Run(c *call) error {
 		case v.Live:
 			state = cell{"live", green}
 		case v.Sealed && v.Kept != nil && v.Kept.Object != nil:
-			state, length, outcome = cell{"archived", plain}, clockText(v.Seal.Duration), v.Seal.Outcome
+			state, length, outcome = cell{"archived", plain}, clockText(v.Seal.Seal.Duration), v.Seal.Outcome
 		case v.Sealed:
-			state, length, outcome = cell{"sealed", plain}, clockText(v.Seal.Duration), v.Seal.Outcome
+			state, length, outcome = cell{"sealed", plain}, clockText(v.Seal.Seal.Duration), v.Seal.Outcome
 		}
 		t.row(v.Session, state, v.User, v.Login, v.Target, c.stamp(v.Start), length, byteSize(v.Size), outcome, kept[i])
 	}

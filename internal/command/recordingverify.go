@@ -9,7 +9,6 @@ import (
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
-	"jit-gateway/recording"
 )
 
 type recordingVerifyCmd struct {
@@ -19,11 +18,11 @@ type recordingVerifyCmd struct {
 
 // verifyJSON is what --json prints of a verified recording.
 type verifyJSON struct {
-	Session string            `json:"session"`
-	OK      bool              `json:"ok"`
-	Report  *recording.Report `json:"report,omitempty"`
-	Text    string            `json:"text"`
-	Deleted bool              `json:"deleted,omitempty"` // in order, as the log says: there is nothing to verify
+	Session string      `json:"session"`
+	OK      bool        `json:"ok"`
+	Report  *reportJSON `json:"report,omitempty"`
+	Text    string      `json:"text"`
+	Deleted bool        `json:"deleted,omitempty"` // in order, as the log says: there is nothing to verify
 }
 
 func (v *recordingVerifyCmd) Run(c *call) error {
@@ -82,7 +81,7 @@ func (c *call) verifyRecording(id string) verifyJSON {
 	}
 	defer rd.Close()
 	rep := rd.Verify()
-	return verifyJSON{Session: row.ID, OK: rep.OK, Report: &rep, Text: rep.String()}
+	return verifyJSON{Session: row.ID, OK: rep.OK, Report: reportView(rep), Text: rep.String()}
 }
 
 // lineByLine is display.Line for a text that has lines of its own.
@@ -125,7 +124,7 @@ func (s *recordingSearchCmd) Run(c *call) error {
 		return err
 	}
 	if c.root.JSON {
-		return c.json(append([]store.LineHit{}, hits...))
+		return c.json(hitViews(hits))
 	}
 	if len(hits) == 0 {
 		c.say("Nothing found.")

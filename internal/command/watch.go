@@ -127,7 +127,7 @@ type streamID struct {
 func (c *call) showWatched(out io.Writer, row session.Row, ev recording.Event, filters map[streamID]*vt.Filter) error {
 	switch {
 	case c.root.JSON:
-		return c.jsonLine(ev)
+		return c.jsonLine(recording.EventJSON(ev))
 	case ev.Kind == recording.KindScreen && c.con == nil:
 		return nil // drawn for a terminal
 	case ev.Kind == recording.KindOutput, ev.Kind == recording.KindScreen:
