@@ -6,6 +6,7 @@
 //
 //	bench ssh [flags]   against ssh -J through an OpenSSH jump host, and direct
 //	bench pg [flags]    against pgbouncer in session mode, and direct
+//	bench leak [flags]  what is left of 10,000 SSH sessions that have ended
 package main
 
 import (
@@ -33,8 +34,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 0 || (args[0] != "ssh" && args[0] != "pg") {
-		return errors.New("say bench ssh or bench pg; flags come behind")
+	if len(args) == 0 || (args[0] != "ssh" && args[0] != "pg" && args[0] != "leak") {
+		return errors.New("say bench ssh, bench pg or bench leak; flags come behind")
 	}
 	o := bench.Full()
 	for _, a := range args[1:] {
@@ -49,6 +50,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Seconds, "seconds", o.Seconds, "`seconds` of each pgbench run")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "`rounds` of each cell")
 	flags.IntVar(&o.Idle, "idle", o.Idle, "idle `sessions`")
+	flags.IntVar(&o.Sessions, "sessions", o.Sessions, "`sessions` that leak opens and ends")
 	only := flags.String("only", "", "measure only cells whose name matches this `regexp`")
 	flags.StringVar(&o.Gateway, "gateway", "", "`path` of the gateway's program (beside this one by default)")
 	if err := flags.Parse(args[1:]); err != nil {
@@ -57,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q was not understood; see -h", flags.Arg(0))
 	}
-	if o.Size < 1 || o.Rows < 1 || o.Seconds < 1 || o.Rounds < 1 || o.Idle < 1 {
+	if o.Size < 1 || o.Rows < 1 || o.Seconds < 1 || o.Rounds < 1 || o.Idle < 1 || o.Sessions < 10 {
 		return errors.New("sizes, seconds, rounds and sessions begin at 1")
 	}
 	if *only != "" {
@@ -77,8 +79,11 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("the gateway is not built: %w; run make build", err)
 	}
 	o.Out, o.Log = os.Stdout, os.Stderr
-	if args[0] == "pg" {
+	switch args[0] {
+	case "pg":
 		return bench.Postgres(ctx, o)
+	case "leak":
+		return bench.Leak(ctx, o)
 	}
 	return bench.SSH(ctx, o)
 }

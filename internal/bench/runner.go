@@ -12,24 +12,27 @@ import (
 
 // Options says how much to measure. Zero fields take the defaults of Full.
 type Options struct {
-	Gateway string         // path of the gateway's program
-	Size    int            // MiB of each bulk transfer over SSH
-	Rows    int            // of the table that is selected and copied: 1.6 million are 200 MB
-	Seconds int            // of each pgbench run
-	Rounds  int            // at most, of each cell
-	Idle    int            // idle sessions or connections
-	Limit   time.Duration  // of the whole run; rounds are left out to keep it; 0: none
-	Only    *regexp.Regexp // names of the cells to measure; nil: all
-	Out     io.Writer      // takes the table
-	Log     io.Writer      // takes progress
+	Gateway  string         // path of the gateway's program
+	Size     int            // MiB of each bulk transfer over SSH
+	Rows     int            // of the table that is selected and copied: 1.6 million are 200 MB
+	Seconds  int            // of each pgbench run
+	Rounds   int            // at most, of each cell
+	Idle     int            // idle sessions or connections
+	Sessions int            // that Leak opens and ends
+	Limit    time.Duration  // of the whole run; rounds are left out to keep it; 0: none
+	Only     *regexp.Regexp // names of the cells to measure; nil: all
+	Out      io.Writer      // takes the table
+	Log      io.Writer      // takes progress
 }
 
 // Full is what a quiet machine is measured with.
-func Full() Options { return Options{Size: 1024, Rows: 1_600_000, Seconds: 3, Rounds: 5, Idle: 200} }
+func Full() Options {
+	return Options{Size: 1024, Rows: 1_600_000, Seconds: 3, Rounds: 5, Idle: 200, Sessions: 10_000}
+}
 
 // Quick is what three minutes of a busy machine allow.
 func Quick() Options {
-	return Options{Size: 128, Rows: 400_000, Seconds: 1, Rounds: 3, Idle: 200, Limit: 170 * time.Second}
+	return Options{Size: 128, Rows: 400_000, Seconds: 1, Rounds: 3, Idle: 200, Sessions: 500, Limit: 170 * time.Second}
 }
 
 // A path is one way to the server that all paths lead to.
