@@ -43,6 +43,12 @@ func (s *Service) Apply(ctx context.Context, by By, ch Change) (Outcome, error) 
 		out.User = &u
 	}
 	switch {
+	case ch.Factor != nil && s.o.Machines == nil:
+		return out, refuse(nil, "Machines are not set up here.")
+	case ch.Factor != nil:
+		out.User = &u
+		_, err := s.o.Machines.Add(ctx, u.ID, *ch.Factor, by.Actor)
+		return out, err
 	case ch.Update != nil:
 		changed, err := s.update(ctx, by, *ch.Update)
 		out.User = &changed
@@ -63,6 +69,9 @@ func (s *Service) update(ctx context.Context, by By, up Update) (identity.User, 
 	err := s.o.Users.UpdateUser(ctx, u, audit.Event{Type: up.Type, Outcome: audit.Success, Actor: by.Actor, User: u.ID, Reason: up.Detail["reason"], Detail: up.Detail})
 	if errors.Is(err, store.ErrConflict) {
 		return u, refuse(err, "Somebody changed %s at the same moment. Look again.", u.Name)
+	}
+	if errors.Is(err, store.ErrExists) {
+		return u, refuse(err, "Another account is linked to that already.")
 	}
 	if err != nil {
 		return u, err

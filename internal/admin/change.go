@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"time"
 
+	"jit-gateway/approval/mfa"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
@@ -39,6 +40,7 @@ type Change struct {
 	User    string             `json:"user,omitempty"`
 	Invite  time.Duration      `json:"invite,omitempty"` // a one-time code for Create or User; negative: the default lifetime
 	Targets []inventory.Target `json:"targets,omitempty"`
+	Factor  *mfa.NewBinding    `json:"factor,omitempty"` // of the machine User
 }
 
 // Update is a user as it is to be. It is conditional on the version in it.
@@ -52,7 +54,7 @@ type Update struct {
 // Widens reports whether somebody can do more after the change.
 func (ch Change) Widens() bool {
 	switch {
-	case ch.Key != "", ch.Invite != 0, len(ch.Targets) > 0:
+	case ch.Key != "", ch.Invite != 0, len(ch.Targets) > 0, ch.Factor != nil:
 		return true
 	case ch.Create != nil:
 		return len(ch.Create.Groups) > 0

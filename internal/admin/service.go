@@ -27,6 +27,10 @@ type Options struct {
 	Factors   interface {
 		Factors(ctx context.Context, userID string) ([]mfa.Factor, error)
 	}
+	// Machines keeps what machines prove themselves with. Optional.
+	Machines interface {
+		Add(ctx context.Context, userID string, n mfa.NewBinding, actor audit.Actor) (mfa.Factor, error)
+	}
 	IsAdmin func(u identity.User) bool
 	Now     func() time.Time
 	Others  map[string]Another // what is confirmed here and done elsewhere, by kind

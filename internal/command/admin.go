@@ -8,6 +8,9 @@ func newAdmin(o Options) (*admin.Service, error) {
 	if o.Acts != nil {
 		a.Acts = o.Acts
 	}
+	if o.Machines != nil {
+		a.Machines = o.Machines
+	}
 	if o.Keeper != nil {
 		a.Others = map[string]admin.Another{kindDelete: deleteConfirmed(o.Keeper)}
 	}

@@ -63,6 +63,8 @@ func (c *call) told(out admin.Outcome, err error) error {
 		c.say("%s are in the inventory.", count(len(out.Targets), "target", "targets"))
 	case out.Change.Update != nil:
 		c.tellUpdate(*out.User, out.Change.Update.Type)
+	case out.Change.Factor != nil:
+		c.say("%s: the second factor is on record.", out.User.Name)
 	case out.Change.Create == nil:
 		c.say("%s: the key is registered.", out.User.Name)
 	default:
@@ -80,6 +82,8 @@ func (c *call) tellUpdate(u identity.User, typ audit.Type) {
 		c.say("%s is disabled; sessions and connections end now.", u.Name)
 	case audit.UserEnabled:
 		c.say("%s is enabled.", u.Name)
+	case audit.UserLinked:
+		c.say("%s: %s.", u.Name, map[bool]string{true: "linked", false: "not linked any more"}[u.Subject+u.SCIMID != ""])
 	default:
 		c.say("%s: groups %s.", u.Name, display.Line(strings.Join(u.Groups, ", "), 0))
 	}

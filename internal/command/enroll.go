@@ -81,8 +81,8 @@ func (c *call) enroll(code string) error {
 	if err != nil {
 		return err
 	}
-	fresh := !hasTOTP(have)
-	if !fresh {
+	fresh := !hasTOTP(have) && u.Kind != identity.Machine // a machine's second factor is no authenticator
+	if !fresh && u.Kind != identity.Machine {
 		answer, err := c.term.Ask(c.ctx, fmt.Sprintf("%s has a second factor. Replace it with a new one? [y/N]: ", display.Line(u.Name, 64)), true)
 		if errors.Is(err, dialogue.ErrInterrupted) {
 			return failf("Stopped; the one-time code is still good.")

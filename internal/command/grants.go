@@ -143,7 +143,10 @@ func (c *call) findGrant(id string) (approval.Grant, error) {
 }
 
 type activateCmd struct {
-	Grant string `arg:"" optional:"" help:"Grant or request; not needed if only one waits."`
+	Grant      string `arg:"" optional:"" help:"Grant or request; not needed if only one waits."`
+	TokenStdin bool   `help:"Machines: read the job's OIDC token from stdin." xor:"how"`
+	Challenge  bool   `help:"Machines: print what the certificate's key must sign." xor:"how"`
+	CertStdin  bool   `help:"Machines: read challenge, certificate (PEM) and signature (base64) from stdin." xor:"how"`
 }
 
 // Help is shown below the usage.
@@ -165,6 +168,9 @@ func (a *activateCmd) Run(c *call) error {
 		}
 		id = list[0].ID
 	}
+	if a.TokenStdin || a.Challenge || a.CertStdin {
+		return c.machineActivate(a, id)
+	}
 	return c.activate(id)
 }
 
@@ -184,6 +190,11 @@ func (c *call) activate(id string) error {
 	if err != nil {
 		return err
 	}
+	return c.activated(g)
+}
+
+// activated says what is open now.
+func (c *call) activated(g approval.Grant) error {
 	if c.root.JSON {
 		return c.json(g)
 	}

@@ -22,6 +22,8 @@ type userCmd struct {
 	Disable userDisableCmd `cmd:"" help:"Disable a user: sessions, waits and connections end now."`
 	Enable  userEnableCmd  `cmd:"" help:"Enable a disabled user."`
 	Key     userKeyCmd     `cmd:"" help:"List, add or remove a user's keys."`
+	Factor  userFactorCmd  `cmd:"" help:"List, add or remove what a machine proves itself with." needs:"machines"`
+	Link    userLinkCmd    `cmd:"" help:"Link a user to their account at an identity provider, or unlink them."`
 }
 
 // confirmAdmin takes a fresh code of an administrator who came over ssh: a
@@ -90,6 +92,7 @@ type userAddCmd struct {
 	Email      string   `help:"For notifications."`
 	Machine    bool     `help:"A machine identity rather than a person."`
 	Owner      string   `help:"User who answers for a machine or an alternate account."`
+	Source     []string `help:"Network that a machine comes from, such as 192.0.2.7 or 198.51.100.0/24; may be repeated." placeholder:"NETWORK"`
 	ValidUntil string   `help:"Last day, as 2006-01-02 (UTC): disabled by itself afterwards." placeholder:"DATE"`
 	Key        string   `help:"Public key, or - to read it from stdin." placeholder:"KEY"`
 }
@@ -100,6 +103,9 @@ func (a *userAddCmd) Run(c *call) error {
 		return err
 	}
 	u, err := c.newUser(a.Name, a.Group, a.Machine, a.Owner)
+	if err == nil {
+		u.Sources, err = c.machineSources(u, a.Source)
+	}
 	if err != nil {
 		return err
 	}
@@ -133,7 +139,9 @@ func (c *call) newUser(name string, groups []string, machine bool, owner string)
 		if err != nil {
 			return u, err
 		}
-		u.Owner = o.Person()
+		if u.Owner, err = c.ownerOf(o); err != nil {
+			return u, err
+		}
 	}
 	return u, nil
 }
@@ -157,6 +165,8 @@ type userSetCmd struct {
 	RemoveGroup []string `help:"Remove from this group; may be repeated."`
 	Email       *string  `help:"Mail address for notifications; empty removes it."`
 	ValidUntil  *string  `help:"Last day, as 2006-01-02 (UTC); empty removes it." placeholder:"DATE"`
+	Owner       string   `help:"User who answers for a machine or an alternate account from now on."`
+	Source      []string `help:"Networks that a machine comes from, in place of the present ones; may be repeated." placeholder:"NETWORK"`
 }
 
 func (s *userSetCmd) Run(c *call) error {
@@ -184,11 +194,16 @@ func (s *userSetCmd) Run(c *call) error {
 		widens = widens || !was.IsZero() && (u.ValidUntil.IsZero() || u.ValidUntil.After(was))
 		detail["valid_until"] = *s.ValidUntil
 	}
+	more, err := c.setMachine(&u, s.Owner, s.Source, detail)
+	if err != nil {
+		return err
+	}
+	widens = widens || more
 	if len(detail) == 0 {
-		return usagef("Nothing would change: give --add-group, --remove-group, --email or --valid-until.")
+		return usagef("Nothing would change: give --add-group, --remove-group, --email, --valid-until, --owner or --source.")
 	}
 	summary := fmt.Sprintf("change the user %s", u.Name)
-	for _, k := range []string{"groups", "email", "valid_until"} {
+	for _, k := range []string{"groups", "email", "valid_until", "owner", "sources"} {
 		if v, ok := detail[k]; ok {
 			summary += fmt.Sprintf(", %s: %s", strings.ReplaceAll(k, "_", " "), v)
 		}
@@ -228,6 +243,8 @@ func (e *userEnableCmd) Run(c *call) error {
 	case u.State == identity.Active:
 		c.say("%s is enabled already.", u.Name)
 		return nil
+	case !u.ValidUntil.IsZero() && !c.r.o.Now().Before(u.ValidUntil):
+		return failf("The account of %s ended on %s. First give it another last day: %suser set %s --valid-until DATE", u.Name, u.ValidUntil.UTC().Format(time.DateOnly), c.prefix(), u.Name)
 	}
 	return c.do(admin.Enable(u, c.r.o.Now()))
 }

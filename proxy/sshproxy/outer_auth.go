@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -112,11 +113,19 @@ func (a *outerAuth) verified(conn ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Pe
 		return nil, errors.New("the key cannot be looked up")
 	case !u.Usable(a.s.o.Now()):
 		return nil, a.deny(u, conn, "Your account is disabled.")
+	case !mayComeFrom(u, a.source):
+		return nil, a.deny(u, conn, fmt.Sprintf("The machine %s may not come from %s; an administrator says from where: user set %s --source NETWORK", u.Name, display.Line(a.source, 64), u.Name))
 	case conn.User() != u.Name && conn.User() != enrolName:
 		return nil, a.deny(u, conn, fmt.Sprintf("This key belongs to %s. Log in with that name: ssh %s@%s", display.Line(u.Name, 64), display.Line(u.Name, 64), a.s.o.Name))
 	}
 	p.ExtraData[verifiedUser{}] = u
 	return p, nil
+}
+
+// mayComeFrom holds a machine to its addresses before anything else.
+func mayComeFrom(u identity.User, source string) bool {
+	a, err := netip.ParseAddr(source)
+	return u.MayComeFrom(a) && (err == nil || u.Kind != identity.Machine)
 }
 
 // deny refuses a key that was verified, in words.

@@ -55,7 +55,15 @@ func (s *Stack) install(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(s.Config(), []byte(s.config()), 0o644); err != nil {
+	config := s.config()
+	if s.opts.Extra != nil {
+		extra, err := s.opts.Extra(s)
+		if err != nil {
+			return err
+		}
+		config += "\n" + extra
+	}
+	if err := os.WriteFile(s.Config(), []byte(config), 0o644); err != nil {
 		return err
 	}
 	out, err := s.Local(ctx, "init", "--data", s.path("gateway"), "--admin", "dana")

@@ -51,6 +51,9 @@ func (s *Stack) Run(ctx context.Context, user, stdin string, args ...string) (st
 	return out.String(), nil
 }
 
+// WriteSSHConfig writes the configuration of somebody who enrols otherwise.
+func (s *Stack) WriteSSHConfig(user string) error { return s.writeSSHConfig(user) }
+
 // writeSSHConfig writes what `ssh jit-gateway config` prints, with this
 // machine's key files.
 func (s *Stack) writeSSHConfig(user string) error {
@@ -78,6 +81,10 @@ Host jit-gateway web01 web02
 
 var secretLine = regexp.MustCompile(`(?m)^Secret: ([A-Z2-7]+)`)
 
+// Enroll gives a further user a key and a second factor; without a group it
+// is somebody who has an account already.
+func (s *Stack) Enroll(ctx context.Context, u User) error { return s.enroll(ctx, u) }
+
 // enroll takes the user from nothing to a key and a second factor, through
 // the one way there is: a one-time code, and ssh.
 func (s *Stack) enroll(ctx context.Context, u User) error {
@@ -89,7 +96,11 @@ func (s *Stack) enroll(ctx context.Context, u User) error {
 	if err := s.writeSSHConfig(u.Name); err != nil {
 		return err
 	}
-	out, err := s.Local(ctx, "user", "invite", u.Name, "--group", u.Group, "--json")
+	args := []string{"user", "invite", u.Name, "--json"}
+	if u.Group != "" {
+		args = append(args, "--group", u.Group)
+	}
+	out, err := s.Local(ctx, args...)
 	if err != nil {
 		return err
 	}

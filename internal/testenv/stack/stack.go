@@ -21,10 +21,12 @@ type Options struct {
 	// NoHosts and NoDatabase leave out what a story does not need.
 	NoHosts    bool
 	NoDatabase bool
-	Users      []User                           // DefaultUsers if nil
-	Rules      string                           // YAML list; DefaultRules if empty
-	Detached   bool                             // goes on after this process
-	Progress   func(format string, args ...any) // told what is being done; may be nil
+	Users      []User // DefaultUsers if nil
+	Rules      string // YAML list; DefaultRules if empty
+	Detached   bool   // goes on after this process
+	// Extra is more of the configuration, in YAML, once the ports are known.
+	Extra    func(*Stack) (string, error)
+	Progress func(format string, args ...any) // told what is being done; may be nil
 
 	// For benchmarks: lines that win in the hosts' sshd_config and in
 	// postgresql.conf, no TLS between gateway and database, and the
