@@ -49,6 +49,8 @@ type local struct {
 	Recip  recipientsCmd `cmd:"" name:"add-recipients" help:"Let more people read an encrypted recording file."`
 	Doctor doctorCmd     `cmd:"" help:"Look for what is wrong with this installation, and say how to mend it."`
 	Seal   sealKeysCmd   `cmd:"" name:"seal-keys" help:"Seal the CAs' key files under a passphrase that is kept elsewhere."`
+	Backup backupCmd     `cmd:"" help:"Write a backup of the running gateway, without its sealing key, into a file."`
+	Revive restoreCmd    `cmd:"" name:"restore" help:"Restore a backup into an empty data directory; no gateway may run on it."`
 	Verify verifyCmd     `cmd:"" help:"Verify an evidence pack or an access report offline."`
 	Ver    verCmd        `cmd:"" name:"version" help:"Print the version."`
 }
