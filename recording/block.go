@@ -53,6 +53,9 @@ const (
 const (
 	flagZstd   = 1
 	flagSealed = 2
+	flagSnappy = 4 // instead of zstd
+
+	flagsPacked = flagZstd | flagSnappy
 )
 
 var (
@@ -96,7 +99,7 @@ func parseHead(b []byte) (head, bool) {
 	h := head{typ: b[2], flags: b[3], length: le.Uint32(b[4:]), sum: le.Uint32(b[8:])}
 	switch h.typ {
 	case blockHeader, blockWraps, blockKey, blockChunk, blockScreens, blockTrailer, blockFooter, blockEnd:
-		return h, h.length <= maxPayload && h.flags <= flagZstd|flagSealed
+		return h, h.length <= maxPayload && h.flags&^(flagsPacked|flagSealed) == 0 && h.flags&flagsPacked != flagsPacked
 	}
 	return head{}, false
 }

@@ -70,13 +70,13 @@ func (b *body) open(h head, block []byte) ([]byte, prelude, error) {
 			return nil, p, errors.New("a chunk does not fit its seal")
 		}
 	}
-	if h.flags&flagZstd != 0 {
+	if h.flags&flagsPacked != 0 {
 		var err error
 		dst := b.buf[:0]
 		if !b.reuse || cap(dst) < int(p.raw) {
 			dst = make([]byte, 0, p.raw)
 		}
-		if data, err = decoders().DecodeAll(data, dst); err != nil {
+		if data, err = decompress(dst, data, h.flags, int(p.raw)); err != nil {
 			return nil, p, fmt.Errorf("decompress a chunk: %w", err)
 		}
 		if b.reuse {

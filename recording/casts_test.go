@@ -51,8 +51,8 @@ func TestCastsAreSmall(t *testing.T) {
 	for _, e := range []any{calmEncoder(), bulkEncoder(), decoders()} { // made outside the bubbles
 		_ = e
 	}
-	compress(nil, bytes.Repeat([]byte("warm"), chunkSize))
-	compress(nil, bytes.Repeat([]byte("warm"), 100))
+	compress(nil, bytes.Repeat([]byte("warm"), chunkSize), time.Second)
+	compress(nil, bytes.Repeat([]byte("warm"), 100), time.Second)
 	for _, name := range []string{"shell.cast", "fullscreen.cast", "build.cast"} {
 		for _, strict := range []bool{false, true} {
 			cols, rows, evs := readCast(t, name)

@@ -1,9 +1,13 @@
 package recording
 
 import (
+	"errors"
 	"runtime"
+	"slices"
 	"sync"
+	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -43,19 +47,43 @@ func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	return e
 }
 
-// compress appends the compressed raw to dst, or returns false if that is not
-// worth it.
-func compress(dst, raw []byte) ([]byte, bool) {
+// torrent is how soon a chunk must be full for its size to matter less than
+// the processor's time: more than 10 MB a second.
+const torrent = 25 * time.Millisecond
+
+// compress appends the compressed raw to dst and returns the flag that says
+// how, or 0 if it is not worth it. took is how long the events took to come.
+func compress(dst, raw []byte, took time.Duration) ([]byte, byte) {
 	if len(raw) < 64 || looksRandom(raw) {
-		return dst, false
+		return dst, 0
 	}
-	e := calmEncoder()
-	if len(raw) >= chunkSize {
-		e = bulkEncoder()
+	n, flag := len(dst), byte(flagZstd)
+	switch {
+	case len(raw) < chunkSize:
+		dst = calmEncoder().EncodeAll(raw, dst)
+	case took < torrent:
+		// A third of zstd's time, and not quite twice its size.
+		flag = flagSnappy
+		dst = slices.Grow(dst, s2.MaxEncodedLen(len(raw)))
+		dst = dst[:n+len(s2.EncodeSnappy(dst[n:cap(dst)], raw))]
+	default:
+		dst = bulkEncoder().EncodeAll(raw, dst)
 	}
-	n := len(dst)
-	dst = e.EncodeAll(raw, dst)
-	return dst, len(dst)-n < len(raw)-len(raw)/32
+	if len(dst)-n >= len(raw)-len(raw)/32 {
+		return dst, 0
+	}
+	return dst, flag
+}
+
+// decompress returns the size bytes that data was made of, in dst if they fit.
+func decompress(dst, data []byte, flags byte, size int) ([]byte, error) {
+	if flags&flagSnappy == 0 {
+		return decoders().DecodeAll(data, dst[:0])
+	}
+	if n, err := s2.DecodedLen(data); err != nil || n != size {
+		return nil, errors.New("its length is not the one that it claims")
+	}
+	return s2.Decode(dst[:cap(dst)], data)
 }
 
 // looksRandom samples raw and reports whether its bytes are spread as evenly

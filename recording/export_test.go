@@ -133,7 +133,7 @@ func timed(t *testing.T) *Reader {
 // TestG11Replay: replay keeps time, skips idle time, obeys keys, and passes
 // nothing on that acts.
 func TestG11Replay(t *testing.T) {
-	compress(nil, bytes.Repeat([]byte("warm"), 100)) // made outside the bubble
+	compress(nil, bytes.Repeat([]byte("warm"), 100), time.Second) // made outside the bubble
 	decoders()
 	synctest.Test(t, func(t *testing.T) {
 		r := timed(t)

@@ -360,8 +360,8 @@ func TestG9FaultMatrix(t *testing.T) {
 	calmEncoder() // made outside the bubbles
 	bulkEncoder()
 	decoders()
-	compress(nil, bytes.Repeat([]byte("warm"), 100))
-	compress(nil, bytes.Repeat([]byte("warm"), chunkSize))
+	compress(nil, bytes.Repeat([]byte("warm"), 100), time.Second)
+	compress(nil, bytes.Repeat([]byte("warm"), chunkSize), time.Second)
 	x := &matrix{cells: map[[2]string][]string{}, says: map[string][]string{}}
 	run := func(fault, mode string, play func(t *testing.T, at int, seed uint64) told) {
 		steps, seeds := 0, uint64(1)

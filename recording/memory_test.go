@@ -35,8 +35,8 @@ func longRecording(t testing.TB, size int64) *Reader {
 	for range events {
 		raw = appendData(raw, 250*time.Millisecond/events, KindOutput, 1, 1, text)
 	}
-	body, ok := compress(make([]byte, dataRoom), raw)
-	if !ok {
+	body, flags := compress(make([]byte, dataRoom), raw, time.Second)
+	if flags != flagZstd {
 		t.Fatal("the chunk is not compressed")
 	}
 	at := time.Duration(0)

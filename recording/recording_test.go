@@ -259,3 +259,62 @@ func TestLargeRecording(t *testing.T) {
 	}
 	t.Logf("%d MiB random and %d MiB text in %d bytes, %d segments", len(noise)>>20, len(text)>>20, r.size, len(r.segments))
 }
+
+// TestTorrent: what comes faster than anybody reads is compressed by Snappy,
+// what comes slower by zstd, and both come back, encrypted or not.
+func TestTorrent(t *testing.T) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := logLines(2 << 20)
+	for _, c := range []struct {
+		name string
+		step time.Duration // between 64 KiB
+		want byte
+		to   []string
+	}{{"torrent", time.Millisecond, flagSnappy, nil}, {"river", 20 * time.Millisecond, flagZstd, nil}, {"encrypted torrent", 0, flagSnappy, []string{id.Recipient().String()}}} {
+		d, _ := testDir(t, DirOptions{})
+		now := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
+		w, err := d.Create(Header{Session: "S1"}, Options{Recipients: c.to, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(text); i += maxData {
+			w.mu.Lock() // the worker reads the clock too
+			now = now.Add(c.step)
+			w.mu.Unlock()
+			if err := w.Output(1, 1, text[i:i+maxData]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Seal("logout"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Open("S1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if err := r.Unlock(id); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for _, ev := range collect(t, r) {
+			got = append(got, ev.Data...)
+		}
+		if rep := r.Verify(); !bytes.Equal(got, text) || !rep.OK {
+			t.Errorf("%s: %d bytes of %d came back; %s", c.name, len(got), len(text), rep)
+		}
+		n := 0
+		err = r.walk(r.body, r.size, checkAll, func(_ int64, h head, _ []byte) error {
+			if h.typ == blockChunk && h.flags&c.want != 0 {
+				n++
+			}
+			return nil
+		}, func(int64, int64, error) error { return nil })
+		if err != nil || n < 6 {
+			t.Errorf("%s: %d chunks have flag %d, %v", c.name, n, c.want, err)
+		}
+	}
+}

@@ -80,12 +80,12 @@ func (w *Writer) writeChunk(c *chunk) error {
 // seal makes a data block of b, which has room for head and prelude in front.
 // The result is b itself, or a shared buffer that is returned as second value.
 func (w *Writer) seal(typ byte, p prelude, b []byte) (block, scratch []byte, err error) {
-	var flags byte
 	block = b
 	p.synced = w.safe.Load()
 	dst := getBuffer()
-	if out, ok := compress(dst[:dataRoom], b[dataRoom:]); ok {
-		block, dst, flags = out, out, flagZstd
+	out, flags := compress(dst[:dataRoom], b[dataRoom:], p.last-p.base)
+	if dst = out; flags != 0 {
+		block = out
 	}
 	if w.key != nil {
 		flags |= flagSealed
@@ -100,7 +100,7 @@ func (w *Writer) seal(typ byte, p prelude, b []byte) (block, scratch []byte, err
 	if w.key != nil {
 		plain := block[dataRoom:]
 		var out []byte
-		if flags&flagZstd != 0 {
+		if flags&flagsPacked != 0 {
 			out = w.key.aead.Seal(plain[:0], nonceOf(p.number), plain, associated(block))
 			block = append(block[:dataRoom], out...)
 		} else {
