@@ -43,7 +43,7 @@ func pebble(t *testing.T, tlsPort int) (directory, caFile, issuer string) {
 		"certificate": filepath.Join(dir, "cert.pem"), "privateKey": filepath.Join(dir, "key.pem"), "httpPort": ports[2], "tlsPort": tlsPort}})
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "pebble.json"), conf, 0o600))
-	p, err := testenv.Command{Name: "pebble", Dir: dir, Log: filepath.Join(dir, "log"), Env: []string{"PEBBLE_VA_NOSLEEP=1"},
+	p, err := testenv.Command{Name: "pebble", Dir: dir, Log: filepath.Join(dir, "log"), Env: []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0"},
 		Args: []string{"pebble", "-config", filepath.Join(dir, "pebble.json"), "-dnsserver", nameServer(t)}}.Start()
 	check(t, err)
 	t.Cleanup(func() {
@@ -118,7 +118,11 @@ func TestACME(t *testing.T) {
 		go func() {
 			for {
 				raw, err := ln.Accept()
-				if err != nil || ctx.Err() != nil {
+				if err != nil {
+					return
+				}
+				if ctx.Err() != nil {
+					raw.Close()
 					return
 				}
 				go func() {
