@@ -23,7 +23,7 @@ func (g *gateway) serveDebug(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the debug socket: %w", err)
 	}
-	ln.SetUnlinkOnClose(false) // the path may be a successor's by then
+	ln.SetUnlinkOnClose(false)                    // the path may be a successor's by then
 	if err := os.Chmod(path, 0o600); err != nil { // the directory is 0700 all along
 		return errors.Join(err, ln.Close())
 	}
