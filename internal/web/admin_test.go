@@ -15,7 +15,7 @@ func TestAdminUser(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t, 360).noScript().signIn("dana")
 	b.open("/admin/users?group=engineers")
-	b.sees("alice", "totp")
+	b.sees("alice", "authenticator app")
 	b.seesNot("carol")
 	b.click("tbody a")
 	b.fill("form[action$=disable] input[name=reason]", "left the company")

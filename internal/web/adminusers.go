@@ -72,12 +72,31 @@ func (s *Server) userRow(r *http.Request, u identity.User) (userRow, error) {
 	return row, nil
 }
 
+// factorWords are kinds of factors, for people.
+var factorWords = map[mfa.Kind]string{mfa.TOTP: "authenticator app", mfa.Passkey: "passkey"}
+
+func factorKind(k mfa.Kind) string {
+	if w, ok := factorWords[k]; ok {
+		return w
+	}
+	return string(k)
+}
+
+// factorKinds leaves recovery codes out: they are no way of working.
 func factorKinds(fs []mfa.Factor) (out []string) {
 	for _, f := range fs {
-		out = append(out, string(f.Kind))
+		if f.Kind != mfa.Recovery {
+			out = append(out, factorKind(f.Kind))
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// factorRow is a factor as an administrator sees it.
+type factorRow struct {
+	mfa.Factor
+	What string
 }
 
 // named finds the user of the path.
@@ -115,7 +134,14 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, v *viewer, sta
 			row.OwnerName = o.Name
 		}
 	}
-	d["U"], d["Keys"], d["Factors"], d["Me"] = row, keys, fs, u.Person() == v.Person()
+	var rows []factorRow
+	for _, f := range fs {
+		if f.Kind != mfa.Recovery {
+			rows = append(rows, factorRow{f, factorKind(f.Kind)})
+		}
+	}
+	d["U"], d["Keys"], d["Factors"], d["Me"] = row, keys, rows, u.Person() == v.Person()
+	d["Recovery"], d["Able"] = len(fs)-len(rows), len(rows) > 0
 	if s.o.Changes != nil {
 		d["MayChange"] = true
 		if d["Two"], err = s.o.Changes.SecondAdmin(ctx, v.User); err != nil {

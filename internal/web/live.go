@@ -16,6 +16,7 @@ type liveRow struct {
 	session.Row
 	Here    bool // on this gateway: what follows is known
 	Left    time.Duration
+	Window  time.Duration
 	Soon    bool // it ends within five minutes
 	Length  time.Duration
 	Quiet   time.Duration // without traffic for so long, if it is worth saying
@@ -44,7 +45,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request, v *viewer) error {
 		l := liveRow{Row: row, Length: now.Sub(row.StartedAt)}
 		if info, ok := infos[row.ID]; ok {
 			l.Row, l.Here, l.Left = info.Row, true, max(info.End.Sub(now), 0)
-			l.Soon = l.Left < 5*time.Minute
+			l.Soon, l.Window = l.Left < 5*time.Minute, max(info.End.Sub(row.StartedAt), time.Minute)
 			if quiet := now.Sub(info.LastUsed); quiet > time.Minute {
 				l.Quiet = quiet
 			}

@@ -85,6 +85,9 @@ func (s *site) more(t *testing.T, ended, live session.Row) []view {
 		t.Fatal(err)
 	}
 	files := s.copied(t)
+	db := s.begin(t, "orders", "orders_rw", "Correct order 118", "postgres")
+	db.Count(18_400, 2_310_000)
+	check(t, db.Recorder().SQL(0, &recording.SQL{Op: "query", Seq: 1, Statement: "UPDATE orders SET total = 41.90 WHERE id = 118"}))
 	return []view{{"access", "alice", "/access"}, {"ask", "alice", "/ask?target=web01&login=deploy"},
 		{"grant", "alice", "/grants/" + live.GrantID}, {"audit", "carol", "/audit?user=alice"}, {"event", "carol", "/audit/5"}, {"search", "carol", "/search?q=nginx"}, {"findings", "carol", "/findings"},
 		{"live", "carol", "/live"}, {"watch", "carol", "/sessions/" + live.ID}, {"files", "carol", "/sessions/" + files.ID + "?show=files"}, {"sessions-none", "carol", "/sessions?user=nobody&flag=denied"},
