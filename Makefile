@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 DEMO    := bin/demo
 
-.PHONY: help build demo up down picture screenshots test test-unit test-stories test-clients fmt fmt-check vet lint fuzz \
+.PHONY: help build demo up down picture screenshots test test-unit test-stories test-clients test-gateways fmt fmt-check vet lint fuzz \
 	bench dist bench-ssh bench-pg bench-leak deps-demo deps-test deps-clients deps-bench clean
 
 help: ## what can be made
@@ -52,8 +52,11 @@ test-unit: deps-test
 test-stories: deps-test
 	go test -race -timeout 8m ./cmd/jit-gateway
 
-test-clients: deps-clients build $(DEMO) ## the black-box matrix of SSH and PostgreSQL clients
+test-clients: deps-clients build $(DEMO) test-gateways ## the black-box matrix of SSH and PostgreSQL clients
 	@testdata/clients/run
+
+test-gateways: deps-clients ## three gateways on one PostgreSQL store, and what may go wrong there
+	go test -count=1 -timeout 8m -tags=sqlite_fts5,gateways -v -run '^TestGateways$$' ./cmd/jit-gateway
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
@@ -81,6 +84,11 @@ bench-ssh: deps-bench build ## SSH against plain ssh -J and direct; BENCH=--quic
 bench-pg: deps-bench build ## PostgreSQL against pgbouncer and direct; BENCH=--quick on a busy machine
 	@go build -o bin/bench ./cmd/bench
 	@bin/bench pg $(BENCH)
+
+bench-recording: ## the recorder by itself: cost, ratio, seeking, verifying, indexing; at most three minutes
+	@mkdir -p bin
+	@go build -o bin/bench ./cmd/bench
+	@bin/bench recording $(BENCH)
 
 bench-leak: deps-bench build ## 10,000 SSH sessions, and what is left of them
 	@go build -o bin/bench ./cmd/bench

@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// beatEvery is how often the store is told that this instance is alive.
-const beatEvery = 5 * time.Second
+// beatEvery is how often the store is told that this instance is alive: more
+// often where StoreGrace is short.
+func (m *Manager) beatEvery() time.Duration { return min(5*time.Second, m.o.StoreGrace/4) }
 
 // beatTimeout is when a silent store counts as unseen.
-const beatTimeout = 4 * time.Second
+func (m *Manager) beatTimeout() time.Duration { return m.beatEvery() * 4 / 5 }
 
 // beat keeps this instance alive in the store, and knows when the store was
 // last seen: watch ends the sessions StoreGrace after that (G5). Orphans of
 // other instances are looked for on the way.
 func (m *Manager) beat(ctx context.Context) {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(m.beatEvery())
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -29,7 +30,7 @@ func (m *Manager) beat(ctx context.Context) {
 			m.o.Logger.Error("the store does not answer; no new sessions, and live ones end after the grace", "grace", m.o.StoreGrace, "err", err)
 			continue
 		}
-		if every := max(1, int(m.o.DeadAfter/beatEvery)); !m.o.Exclusive && n%every == 0 {
+		if !m.o.Exclusive && n%2 == 0 {
 			if err := m.Recover(ctx); err != nil {
 				m.o.Logger.Error("recover what dead gateways left", "err", err)
 			}
@@ -38,7 +39,7 @@ func (m *Manager) beat(ctx context.Context) {
 }
 
 func (m *Manager) beatOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.beatTimeout())
 	defer cancel()
 	sent := m.o.Clock.Boot() // the store was there at some time after
 	now := m.o.Clock.Now().UTC()

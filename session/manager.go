@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"jit-gateway/internal/audit"
 )
 
 // A Manager keeps every live session of this gateway and ends each exactly.
@@ -36,6 +38,7 @@ type Manager struct {
 	storeErr  error         // of the last beat
 	feedErr   error         // the feed is deaf
 	unclosed  map[string]closing
+	unlogged  []audit.Event // seals of recordings that the store did not take
 	undead    map[string]*corpse
 	mourned   []string // grants that ended: sweep looks for their tokens
 }

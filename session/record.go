@@ -16,7 +16,40 @@ func (m *Manager) recordingOptions(s *Session) recording.Options {
 	return recording.Options{
 		Strict: r.Strict, Recipients: r.Recipients, Index: r.Index, Now: m.o.Clock.Now,
 		OnSegment: func(i recording.SegmentInfo) error { return m.append(SegmentEvent(s.row, i)) },
-		OnSealed:  func(seal recording.Seal) error { return m.append(SealEvent(s.row, seal)) },
+		OnSealed:  func(seal recording.Seal) error { m.logSeal(SealEvent(s.row, seal)); return nil },
+	}
+}
+
+// logSeal makes a seal a leaf of the log. A session that ends because the
+// store is away is sealed all the same; sweep logs it when the store is back.
+func (m *Manager) logSeal(ev audit.Event) {
+	err := m.append(ev)
+	if err == nil {
+		return
+	}
+	m.o.Logger.Error("log the seal of a recording; trying again", "session", ev.Session, "err", err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unlogged = append(m.unlogged, ev)
+	m.hasWork()
+}
+
+// logSeals tries those that could not be logged, oldest first.
+func (m *Manager) logSeals() {
+	for {
+		m.mu.Lock()
+		if len(m.unlogged) == 0 {
+			m.mu.Unlock()
+			return
+		}
+		ev := m.unlogged[0]
+		m.mu.Unlock()
+		if err := m.append(ev); err != nil {
+			return // the store is away still
+		}
+		m.mu.Lock()
+		m.unlogged = m.unlogged[1:]
+		m.mu.Unlock()
 	}
 }
 

@@ -92,6 +92,7 @@ func (m *Manager) retry(ctx context.Context) (next time.Duration) {
 	}
 	rows := slices.Collect(maps.Values(m.unclosed))
 	m.mu.Unlock()
+	m.logSeals()
 
 	parallel(due, func(c *corpse) {
 		err := m.kill(ctx, c.c, c.ended)
@@ -115,7 +116,7 @@ func (m *Manager) retry(ctx context.Context) (next time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next = sweepEvery
-	if len(m.unclosed) > 0 {
+	if len(m.unclosed)+len(m.unlogged) > 0 {
 		next = rowRetry
 	}
 	for _, c := range m.undead {

@@ -37,6 +37,31 @@ nodepg() {
 	touch "$dir/done"
 }
 
+# glewlwyd, an identity provider, would make a system account, a database and
+# questions of debconf: only its program is used, so it is unpacked below .tools.
+glewlwyd() {
+	dir=$(cd "$(dirname "$0")/.." && pwd)/.tools/glewlwyd
+	[ ! -e "$dir/done" ] || return 0
+	echo "deps: unpacking Debian's glewlwyd into $dir" >&2
+	rm -rf "$dir" && mkdir -p "$dir/debs"
+	(cd "$dir/debs" && for try in 1 2 3; do
+		apt-get download -q glewlwyd >log 2>&1 && break
+		[ $try != 3 ] || { cat log >&2; exit 1; }
+		sleep 5
+	done
+	for d in *.deb; do dpkg -x "$d" ..; done)
+	rm -rf "$dir/debs"
+	touch "$dir/done"
+}
+
+# unpack is what a purpose needs beyond packages.
+unpack() {
+	case $1 in
+	clients) nodepg ;;
+	test) glewlwyd ;;
+	esac
+}
+
 missing=
 for p in $want; do
 	case "$(dpkg-query -W -f='${Status}' "$p" 2>/dev/null || true)" in

@@ -4,7 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -13,7 +15,20 @@ import (
 
 // TestMain makes this test binary the program: stories run it as jit-gateway.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"jit-gateway": main})
+	testscript.Main(m, map[string]func(){"jit-gateway": program})
+}
+
+// program is main with a clock that a test can move: JIT_TEST_CLOCK names a
+// file that says by how much, such as 1h.
+func program() {
+	if file := os.Getenv("JIT_TEST_CLOCK"); file != "" {
+		now = func() time.Time {
+			text, _ := os.ReadFile(file)
+			off, _ := time.ParseDuration(strings.TrimSpace(string(text)))
+			return time.Now().UTC().Add(off)
+		}
+	}
+	main()
 }
 
 // TestStories tells each file of testdata/script with the real ssh, sshd, psql

@@ -10,8 +10,9 @@ import (
 	"jit-gateway/internal/audit"
 )
 
-// attempts is how often a group is tried: against a connection that was lost
-// while nobody used it, a server that restarts, a deadlock.
+// attempts is how often a group is tried again after a collision, and how
+// often the fate of a COMMIT is asked for. Against a connection that is lost
+// there is time instead: Dialect.Timeout, for a server that restarts.
 const attempts = 4
 
 // outcome of one attempt.
@@ -34,13 +35,14 @@ func (w *writer) commit(group []*job) {
 		if got == settled {
 			return
 		}
-		late := w.db.dialect.Timeout > 0 && time.Since(began) > w.db.dialect.Timeout
-		if got == unknown || try == attempts || late || w.db.feed.failed() != nil {
+		late := time.Since(began)+pause > w.db.dialect.Timeout
+		again := w.db.dialect.Again
+		if got == unknown || late || again != nil && again(err) && try == attempts || w.db.feed.failed() != nil {
 			failAll(group, err)
 			return
 		}
 		time.Sleep(pause) // the goroutine has nothing else to do
-		pause *= 5
+		pause = min(4*pause, 300*time.Millisecond)
 	}
 }
 

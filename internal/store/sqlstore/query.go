@@ -142,21 +142,26 @@ func limit(n int) int {
 	return n
 }
 
-// rereads is how often a question is asked again: a server that restarted
+// patience is how long a question is asked again: a server that restarted
 // leaves a pool of connections that fail once each.
-const rereads = 10
+const patience = 2 * time.Second
 
 // patient asks again while connections turn out to be lost. A question changes
 // nothing.
 func (p *pool) patient(c ctx, ask func(c ctx) error) error {
 	c, cancel := p.d.bound(c)
 	defer cancel()
-	for try := 1; ; try++ {
+	began := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := ask(c)
-		if err == nil || p.d.Gone == nil || try == rereads || c.Err() != nil || errors.Is(err, sql.ErrNoRows) || !p.d.Gone(err) {
+		if err == nil || p.d.Gone == nil || time.Since(began) > patience || c.Err() != nil || errors.Is(err, sql.ErrNoRows) || !p.d.Gone(err) {
 			return err
 		}
-		time.Sleep(time.Duration(try) * 5 * time.Millisecond)
+		select {
+		case <-time.After(pause):
+		case <-c.Done():
+			return err
+		}
 	}
 }
 

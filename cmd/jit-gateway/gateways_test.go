@@ -1,0 +1,538 @@
+//go:build gateways
+
+// Three gateways on one PostgreSQL store, behind haproxy, and what may go
+// wrong there: `make test-gateways`. Each fault prints what was seen; the
+// table in docs/several-gateways.md is made of that.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"jit-gateway/internal/testenv/fleet"
+	"jit-gateway/internal/testenv/stack"
+)
+
+const fleetRules = `
+  - name: web
+    groups: [engineers]
+    targets: [web01]
+    max_duration: 8h
+    approve: [{groups: [approvers]}]
+    channels: {shell: true, exec: true}
+  - name: auto
+    groups: [engineers]
+    targets: [web02, orders]
+    auto: true
+    max_duration: 8h
+    channels: {shell: true, exec: true}
+    tunnel: true
+  - name: few
+    groups: [interns]
+    targets: [web02]
+    auto: true
+    max_duration: 8h
+    channels: {shell: true, exec: true}
+    session: {max: 2}
+`
+
+// grace is limits.store_grace of the fleet.
+const grace = 8 * time.Second
+
+// world is the fleet and the table of what was seen.
+type world struct {
+	*fleet.Fleet
+	t       *testing.T
+	ctx     context.Context
+	a, b, c *fleet.Gateway
+}
+
+func (w *world) row(fault, seen string, args ...any) {
+	w.t.Helper()
+	w.t.Logf("| %s | %s |", fault, fmt.Sprintf(seen, args...))
+}
+
+func (w *world) ok(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestGateways goes through the faults one after the other, on one fleet: what
+// each leaves behind is part of the next one's world.
+func TestGateways(t *testing.T) {
+	program, err := exec.LookPath("jit-gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := []stack.User{{Name: "alice", Group: "engineers"}, {Name: "bob", Group: "approvers"}, {Name: "erin", Group: "engineers"},
+		{Name: "frank", Group: "engineers"}, {Name: "ian", Group: "interns"}}
+	f := fleet.Up(t, fleet.Options{Program: program, Users: users, Rules: fleetRules, Limits: fmt.Sprintf("{drain: 2s, store_grace: %s}", grace)})
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, g := range f.Gateways {
+				log := g.Log()
+				t.Logf("gateway %s says at the end:\n%s", g.Name, log[max(0, len(log)-4000):])
+			}
+		}
+	})
+	w := &world{Fleet: f, ctx: t.Context(), a: f.Gateway("a"), b: f.Gateway("b"), c: f.Gateway("c")}
+	for _, part := range []struct {
+		name string
+		play func()
+	}{
+		{"AnyServes", w.anyServes}, {"Revocation", w.revocation}, {"TerminateAndWatch", w.terminateAndWatch}, {"CancelElsewhere", w.cancelElsewhere},
+		{"SessionLimit", w.sessionLimit}, {"Keys", w.keys}, {"Clock", w.clock}, {"Partition", w.partition}, {"Crash", w.crash},
+		{"StoreRestart", w.storeRestart}, {"RollingRestart", w.rollingRestart}, {"Disabled", w.disabled}, {"NothingLost", w.nothingLost},
+	} {
+		if !t.Run(part.name, func(t *testing.T) {
+			w.t = t
+			began := time.Now()
+			part.play()
+			t.Logf("took %s", time.Since(began).Round(time.Millisecond))
+		}) {
+			break
+		}
+	}
+}
+
+// anyServes: a request, its approval, its activation and the session, each on
+// another gateway; and nothing without the approval, anywhere.
+func (w *world) anyServes() {
+	request, err := w.a.Direct().Run(w.ctx, "alice", "", "jit-gateway", "request", "deploy@web01", "--no-wait", "--for", "4h", "--reason", "work")
+	w.ok(err)
+	request = strings.TrimSpace(request)
+	for _, g := range w.Gateways {
+		if out, err := g.Direct().Run(w.ctx, "alice", "", "web01", "echo through"); err == nil || strings.Contains(out, "through") {
+			w.t.Fatalf("%s let alice in before the approval", g.Name)
+		}
+	}
+	digest := w.digest(w.b.Direct(), "bob", request)
+	_, err = w.b.Direct().WithCode(w.ctx, "bob", "jit-gateway", "approve", request, "--digest", digest)
+	w.ok(err)
+	grant, err := w.c.Direct().Activate(w.ctx, "alice", request)
+	w.ok(err)
+	for _, g := range w.Gateways {
+		out, err := g.Direct().Run(w.ctx, "alice", "", "web01", "echo through "+g.Name)
+		w.ok(err)
+		if !strings.Contains(out, "through "+g.Name) {
+			w.t.Fatalf("through %s: %q", g.Name, out)
+		}
+	}
+	_, err = w.Balanced().Run(w.ctx, "alice", "", "web01", "true")
+	w.ok(err)
+	w.row("none", "request on a, approved on b, activated on c (%s): sessions on a, b, c and through haproxy; none before the approval", grant)
+}
+
+var digestRE = regexp.MustCompile(`"digest": *"([0-9a-f]+)"`)
+
+func (w *world) digest(v fleet.Via, user, request string) string {
+	w.t.Helper()
+	out, err := v.Run(w.ctx, user, "", "jit-gateway", "requests", request, "--json")
+	w.ok(err)
+	m := digestRE.FindStringSubmatch(out)
+	if m == nil {
+		w.t.Fatalf("no digest: %s", out)
+	}
+	return m[1]
+}
+
+func (w *world) liveGrant(user, target string) string {
+	w.t.Helper()
+	return w.Store(`SELECT g.id FROM grants g JOIN grant_targets x ON x.grant_id = g.id JOIN users u ON u.id = g.user_id
+		WHERE g.state = 'active' AND u.name = '` + user + `' AND x.target = '` + target + `'`)
+}
+
+// revocation on one gateway ends sessions on the others.
+func (w *world) revocation() {
+	grant := w.liveGrant("alice", "web01")
+	on := map[string]*fleet.Session{}
+	for _, g := range w.Gateways {
+		on[g.Name] = g.Direct().Shell("alice", "web01")
+	}
+	began := time.Now()
+	_, err := w.b.Local(w.ctx, "revoke", grant, "--reason", "over")
+	w.ok(err)
+	answered := time.Now()
+	var seen []string
+	for _, g := range w.Gateways {
+		took, ok := on[g.Name].EndsWithin(5*time.Second, began)
+		if !ok {
+			w.t.Fatalf("the session on %s outlived the revocation on b", g.Name)
+		}
+		if !strings.Contains(on[g.Name].Said(), "revoked") {
+			w.t.Errorf("on %s the user was told %q", g.Name, on[g.Name].Said())
+		}
+		seen = append(seen, fmt.Sprintf("%s %d ms", g.Name, took.Milliseconds()))
+	}
+	for _, g := range w.Gateways {
+		if _, err := g.Direct().Run(w.ctx, "alice", "", "web01", "true"); err == nil {
+			w.t.Errorf("%s admits after the revocation", g.Name)
+		}
+	}
+	w.row("revoked on b", "sessions ended %s after the command began (it took %d ms); afterwards no gateway admits", strings.Join(seen, ", "), answered.Sub(began).Milliseconds())
+}
+
+// terminateAndWatch of a session on another gateway.
+func (w *world) terminateAndWatch() {
+	_, err := w.Grants(w.ctx, "erin", "deploy@web02", "4h", w.a.Direct(), w.b.Direct())
+	w.ok(err)
+	s := w.a.Direct().Shell("erin", "web02")
+	id := w.openSession("erin", "web02")
+	out, err := w.b.Local(w.ctx, "watch", id)
+	if err == nil || !strings.Contains(out, "is live on the gateway a.") {
+		w.t.Errorf("watching on another gateway says %q, %v", out, err)
+	}
+	began := time.Now()
+	_, err = w.c.Local(w.ctx, "terminate", id, "--reason", "lunch")
+	w.ok(err)
+	took, ok := s.EndsWithin(5*time.Second, began)
+	if !ok || !strings.Contains(s.Said(), "lunch") {
+		w.t.Fatalf("terminated on c, the session on a goes on or says nothing: %s", s.Said())
+	}
+	w.row("terminated on c", "the session on a ended in %d ms, its user read the reason; watching it on b answers with a's name", took.Milliseconds())
+}
+
+func (w *world) openSession(user, target string) string {
+	w.t.Helper()
+	return w.Store(`SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.state = 'open' AND u.name = '` + user + `' AND s.target = '` + target + `'`)
+}
+
+// cancelElsewhere: Ctrl-C in psql makes a connection of its own, which haproxy
+// gives to another gateway.
+func (w *world) cancelElsewhere() {
+	_, err := w.Grants(w.ctx, "frank", "orders_ro@orders", "4h", w.b.Direct(), w.c.Direct())
+	w.ok(err)
+	token, err := w.a.Direct().Run(w.ctx, "frank", "", "jit-gateway", "token", "orders")
+	w.ok(err)
+	token = strings.TrimSpace(token)
+	for range 3 { // whichever gateway is next
+		cmd := w.Balanced().Psql(context.Background(), "frank", token, "SELECT pg_sleep(60)")
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		w.ok(cmd.Start())
+		w.until("the statement runs", func() bool {
+			return w.Store("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'") == "1"
+		})
+		began := time.Now()
+		w.ok(cmd.Process.Signal(os.Interrupt))
+		done := make(chan struct{})
+		go func() { cmd.Wait(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			cmd.Process.Kill()
+			w.t.Fatal("Ctrl-C did not stop the statement")
+		}
+		if !strings.Contains(out.String(), "canceling statement due to user request") {
+			w.t.Errorf("psql says %q", out.String())
+		}
+		w.row("CancelRequest to another gateway", "the statement was cancelled in %d ms", time.Since(began).Milliseconds())
+	}
+}
+
+func (w *world) until(what string, cond func() bool) {
+	w.t.Helper()
+	for began := time.Now(); !cond(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > 60*time.Second {
+			w.t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}
+
+// sessionLimit: a rule that allows two sessions allows two in all.
+func (w *world) sessionLimit() {
+	_, err := w.Grants(w.ctx, "ian", "deploy@web02", "4h", w.a.Direct(), w.b.Direct())
+	w.ok(err)
+	var wg sync.WaitGroup
+	var through atomic.Int64
+	stop, cancel := context.WithCancel(w.ctx)
+	for i := range 9 {
+		wg.Go(func() {
+			cmd := w.Gateways[i%3].Direct().SSH(stop, "ian", "web02", "echo up; sleep 20")
+			out, _ := cmd.StdoutPipe()
+			if cmd.Start() != nil {
+				return
+			}
+			buf := make([]byte, 2)
+			if n, _ := out.Read(buf); n > 0 {
+				through.Add(1)
+			}
+			cmd.Wait()
+		})
+	}
+	time.Sleep(4 * time.Second) // all nine have tried
+	open := w.Store("SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.state = 'open' AND u.name = 'ian'")
+	cancel()
+	wg.Wait()
+	if through.Load() != 2 || open != "2" {
+		w.t.Errorf("%d of nine came through, %s rows are open; the rule allows 2", through.Load(), open)
+	}
+	w.row("nine sessions at once, three on each gateway, under a rule that allows two", "two came through")
+}
+
+// keys: a gateway with other keys does not start.
+func (w *world) keys() {
+	w.ok(w.c.Stop())
+	ca := w.Path("gateway-c/keys/ca")
+	w.ok(os.Rename(ca, ca+".right"))
+	out, err := exec.Command(mustLook(w.t, "jit-gateway"), "init", "--data", w.Path("other"), "--config", w.Path("other.yaml"), "--name", "jit-gateway", "--admin", "dana").CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, out)
+	}
+	w.ok(os.Rename(w.Path("other/keys/ca"), ca))
+	why := w.c.Fails()
+	if !strings.Contains(why, "on record in the store") {
+		w.t.Errorf("a gateway with other keys says: %s", why)
+	}
+	w.ok(os.RemoveAll(ca))
+	w.ok(os.Rename(ca+".right", ca))
+	w.c.Start()
+	w.row("c has other CA keys", "it does not start, and says which key differs")
+}
+
+func mustLook(t *testing.T, name string) string {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// clock: one gateway's clock is wrong.
+func (w *world) clock() {
+	for _, off := range []string{"1h", "-1h"} {
+		w.ok(os.WriteFile(w.c.ClockFile(), []byte(off), 0o644))
+		began := time.Now()
+		w.until("c notices its clock", func() bool { return !w.c.Ready() })
+		if out, err := w.c.Direct().Run(w.ctx, "erin", "", "web02", "echo through"); err == nil {
+			w.t.Errorf("a gateway whose clock is off by %s let erin in: %s", off, out)
+		}
+		if _, err := w.a.Direct().Run(w.ctx, "erin", "", "web02", "true"); err != nil {
+			w.t.Errorf("the others are barred: %v", err)
+		}
+		w.row("c's clock is off by "+off, "not ready and admits nobody within %d ms; a and b go on", time.Since(began).Milliseconds())
+		w.ok(os.WriteFile(w.c.ClockFile(), []byte("0s"), 0o644))
+		w.until("c is well again", w.c.Ready)
+	}
+}
+
+// partition: a gateway cannot reach the store.
+func (w *world) partition() {
+	onA, onB := w.a.Direct().Shell("erin", "web02"), w.b.Direct().Shell("erin", "web02")
+	defer onB.Quit()
+	began := time.Now()
+	w.a.Wire.Silence()
+	if out, err := w.a.Direct().Run(w.ctx, "erin", "", "web02", "echo through"); err == nil {
+		w.t.Errorf("a gateway that is cut off admitted: %s", out)
+	}
+	took, ok := onA.EndsWithin(grace+10*time.Second, began)
+	if !ok {
+		w.t.Fatal("a session outlived store_grace on a gateway that is cut off")
+	}
+	// storeSeen is of the last heartbeat, at most its interval before the cut.
+	if took > grace+time.Second {
+		w.t.Errorf("the session on a lasted %s, with a grace of %s", took, grace)
+	}
+	if !onB.Alive() {
+		w.t.Error("the session on b ended too")
+	}
+	if w.a.Ready() {
+		w.t.Error("a says that it is ready")
+	}
+	w.until("another gateway closes what a left", func() bool {
+		return w.Store("SELECT count(*) FROM sessions WHERE state = 'open' AND gateway LIKE 'a.%'") == "0"
+	})
+	recovered := time.Since(began)
+	w.a.Wire.Heal()
+	w.a.Wire.Cut()
+	w.until("a serves again", w.a.Ready)
+	_, err := w.a.Direct().Run(w.ctx, "erin", "", "web02", "true")
+	w.ok(err)
+	w.row("a cannot reach the store (packets vanish)", "nobody new on a; its live session ended after %.1f s (store_grace %s); b's went on; b or c closed a's row after %.1f s; a serves again by itself",
+		took.Seconds(), grace, recovered.Seconds())
+}
+
+// crash: a gateway dies with sessions; another one cleans up.
+func (w *world) crash() {
+	token, err := w.a.Direct().Run(w.ctx, "frank", "", "jit-gateway", "token", "orders")
+	w.ok(err)
+	ssh := w.b.Direct().Shell("erin", "web02")
+	cmd := w.b.Direct().Psql(context.Background(), "frank", strings.TrimSpace(token), "")
+	cmd.Args = append(cmd.Args[:len(cmd.Args)-2], "-c", "SELECT 'up'", "-c", "SELECT pg_sleep(600)")
+	sql := w.Open(cmd)
+	role := w.Store("SELECT rolname FROM pg_roles WHERE rolname LIKE 'jit\\_%\\_%' AND rolcanlogin AND rolname <> 'jit_gateway'")
+	if role == "" {
+		w.t.Fatal("the database session has no role of its own")
+	}
+	began := time.Now()
+	w.ok(w.b.Kill())
+	for what, s := range map[string]*fleet.Session{"ssh": ssh, "psql": sql} {
+		if _, ok := s.EndsWithin(5*time.Second, began); !ok {
+			w.t.Errorf("%s goes on without its gateway", what)
+		}
+	}
+	w.until("another gateway recovers b's sessions", func() bool {
+		return w.Store("SELECT count(*) FROM sessions WHERE state = 'open' AND gateway LIKE 'b.%'") == "0"
+	})
+	rows := time.Since(began)
+	w.until("the role is dropped", func() bool { return w.Store("SELECT count(*) FROM pg_roles WHERE rolname = '"+role+"'") == "0" })
+	role2 := time.Since(began)
+	if n := w.Store("SELECT count(*) FROM events WHERE type = 'gateway.recovered' AND leaf LIKE '%\"instance\":\"b.%'"); n != "1" {
+		w.t.Errorf("b was recovered %s times", n)
+	}
+	unsealed := w.Store("SELECT count(*) FROM sessions WHERE state = 'crashed' AND gateway LIKE 'b.%'")
+	w.b.Start()
+	sealed := w.Store("SELECT count(*) FROM events e JOIN sessions s ON s.id = e.session_id WHERE e.type = 'recording.sealed' AND s.state = 'crashed' AND s.gateway LIKE 'b.%'")
+	if sealed != unsealed || sealed == "0" {
+		w.t.Errorf("%s sessions crashed on b, and %s of their recordings are sealed after its restart", unsealed, sealed)
+	}
+	w.row("b dies (kill -9) with an ssh and a psql session", "both clients ended at once; one other gateway closed the sessions after %.1f s and dropped the role after %.1f s; b sealed the recordings when it came back",
+		rows.Seconds(), role2.Seconds())
+
+	// A second death and an immediate restart: nobody waits.
+	ssh = w.b.Direct().Shell("erin", "web02")
+	w.ok(w.b.Kill())
+	began = time.Now()
+	w.b.Start()
+	w.until("b recovers itself", func() bool {
+		return w.Store("SELECT count(*) FROM sessions WHERE state = 'open' AND gateway LIKE 'b.%'") == "0"
+	})
+	ssh.Quit()
+	w.row("b dies and is started again at once", "it closed its own sessions and was ready after %.1f s", time.Since(began).Seconds())
+}
+
+// storeRestart: the database server restarts under live sessions.
+func (w *world) storeRestart() {
+	on := []*fleet.Session{w.a.Direct().Shell("erin", "web02"), w.b.Direct().Shell("erin", "web02")}
+	began := time.Now()
+	w.ok(w.Database().Stop())
+	if out, err := w.c.Direct().Run(w.ctx, "erin", "", "web02", "echo through"); err == nil {
+		w.t.Errorf("without a store somebody was admitted: %s", out)
+	}
+	w.ok(w.Database().Start(w.ctx))
+	for _, g := range w.Gateways {
+		w.until(g.Name+" serves again", func() bool {
+			_, err := g.Direct().Run(w.ctx, "erin", "", "web02", "true")
+			return err == nil
+		})
+	}
+	back := time.Since(began)
+	for _, s := range on {
+		if !s.Alive() {
+			w.t.Errorf("a session ended with the restart: %s", s.Said())
+		}
+		s.Quit()
+	}
+	w.row("the store's server restarts", "nobody new meanwhile; live sessions went on; all gateways served again %.1f s after the stop", back.Seconds())
+}
+
+// rollingRestart: each gateway in turn is stopped and started, under load.
+func (w *world) rollingRestart() {
+	ctx, stop := context.WithCancel(w.ctx)
+	var wg sync.WaitGroup
+	var good, bad atomic.Int64
+	var mu sync.Mutex
+	why := map[string]int{}
+	for range 3 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				out, err := w.Balanced().Run(w.ctx, "erin", "", "web02", "echo through")
+				if err == nil && strings.Contains(out, "through") {
+					good.Add(1)
+					continue
+				}
+				bad.Add(1)
+				mu.Lock()
+				why[lastLine(fmt.Sprint(err))]++
+				mu.Unlock()
+			}
+		})
+	}
+	before := w.Store("SELECT count(*) FROM events WHERE type = 'session.started'")
+	for _, g := range w.Gateways {
+		w.ok(g.Stop())
+		g.Start()
+		time.Sleep(300 * time.Millisecond) // haproxy sees it
+	}
+	stop()
+	wg.Wait()
+	after := w.Store("SELECT count(*) FROM events WHERE type = 'session.started'")
+	b, _ := strconv.ParseInt(before, 10, 64)
+	a, _ := strconv.ParseInt(after, 10, 64)
+	if a-b < good.Load()-3 {
+		w.t.Errorf("%d commands came through, and the log has %d sessions", good.Load(), a-b)
+	}
+	if good.Load() < 10 {
+		w.t.Errorf("only %d commands came through", good.Load())
+	}
+	w.row("rolling restart of a, b, c under load through haproxy", "%d commands came through, %d were refused %v; the log has %d sessions", good.Load(), bad.Load(), why, a-b)
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// disabled on one gateway: everything of the user ends on all.
+func (w *world) disabled() {
+	on := []*fleet.Session{w.a.Direct().Shell("erin", "web02"), w.b.Direct().Shell("erin", "web02"), w.c.Direct().Shell("erin", "web02")}
+	began := time.Now()
+	_, err := w.c.Local(w.ctx, "user", "disable", "erin", "--reason", "left")
+	w.ok(err)
+	var slowest time.Duration
+	for _, s := range on {
+		took, ok := s.EndsWithin(5*time.Second, began)
+		if !ok {
+			w.t.Fatal("a session outlived its user's disabling")
+		}
+		slowest = max(slowest, took)
+	}
+	for _, g := range w.Gateways {
+		if _, err := g.Direct().Run(w.ctx, "erin", "", "jit-gateway", "whoami"); err == nil {
+			w.t.Errorf("%s knows erin still", g.Name)
+		}
+	}
+	w.row("a user is disabled on c", "her sessions on a, b and c ended, the last %d ms after the command began; no gateway takes her key", slowest.Milliseconds())
+}
+
+// nothingLost: the log is one intact tree, every session that began has ended,
+// everything that was minted is dead.
+func (w *world) nothingLost() {
+	w.until("every session is closed", func() bool { return w.Store("SELECT count(*) FROM sessions WHERE state = 'open'") == "0" })
+	w.until("every credential of a session is dead", func() bool {
+		return w.Store("SELECT count(*) FROM credentials WHERE dead_at = 0 AND session_id <> ''") == "0"
+	})
+	var verified []string
+	for _, g := range w.Gateways {
+		out, err := g.Local(w.ctx, "audit", "verify")
+		w.ok(err)
+		verified = append(verified, strings.TrimSpace(out))
+	}
+	if n := w.Store("SELECT count(*) FROM events e WHERE type = 'session.started' AND NOT EXISTS (SELECT 1 FROM events x WHERE x.session_id = e.session_id AND x.type IN ('session.ended', 'session.crashed'))"); n != "0" {
+		w.t.Errorf("%s sessions began in the log and never ended", n)
+	}
+	if n := w.Store("SELECT count(*) FROM sessions s WHERE NOT EXISTS (SELECT 1 FROM events x WHERE x.session_id = s.id AND x.type = 'session.started')"); n != "0" {
+		w.t.Errorf("%s sessions are in the store and not in the log", n)
+	}
+	if n := w.Store("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'jit\\_%\\_%' AND rolname <> 'jit_gateway' AND rolcanlogin"); n != "0" {
+		w.t.Errorf("%s session roles are left", n)
+	}
+	started := w.Store("SELECT count(*) FROM events WHERE type = 'session.started'")
+	if err := os.WriteFile(filepath.Join(w.Dir, "done"), nil, 0o644); err != nil {
+		w.t.Error(err)
+	}
+	w.row("after all of it", "%s sessions, each with its end in the log; every credential dead; %s", started, verified[0])
+}
