@@ -2,6 +2,8 @@ package approval
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,6 +59,10 @@ func (s *Service) Activate(ctx context.Context, c Caller, grantID string, p mfa.
 		g.State, g.ActivatedAt, g.Factor, g.Start, g.End = Active, now, factor, start, end
 		bind(g, c, now)
 		ev := s.grantEvent(audit.GrantActivated, *g, actor(u, c), why)
+		if text := g.Rule.Banner; text != "" { // what was agreed to with the factor
+			sum := sha256.Sum256([]byte(text))
+			ev.Detail["banner"] = hex.EncodeToString(sum[:])
+		}
 		factorDetail(&ev, factor)
 		return ev, nil
 	})

@@ -248,7 +248,7 @@ func TestDenyTable(t *testing.T) {
 	r := rule()
 	r.Effect, r.Approve = Deny, nil
 	bots := everything
-	bots.Machines = true
+	bots.Machines, bots.MaxDuration = true, Duration(4*time.Hour)
 	s, err := NewSet([]Rule{bots, r})
 	if err != nil {
 		t.Fatal(err)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"jit-gateway/approval"
 	"jit-gateway/approval/mfa"
+	"jit-gateway/internal/display"
 )
 
 // Proof asks for a code until one is right. Wrong codes are limited here and,
@@ -72,8 +74,32 @@ func (d *Dialogue) codeText(err error) string {
 	return ""
 }
 
+// Banner is a rule's consent text, each line of it harmless; empty without one.
+func Banner(text string) string {
+	var out []string
+	for _, l := range strings.Split(strings.TrimSpace(text), "\n") {
+		out = append(out, display.Line(strings.TrimRight(l, "\r"), 500))
+	}
+	return strings.Join(out, "\n")
+}
+
+// consent shows the rule's text before the code that agrees to it.
+func (d *Dialogue) consent(ctx context.Context, t Terminal, g approval.Grant) error {
+	text := Banner(g.Rule.Banner)
+	if t == nil || text == "" {
+		return nil
+	}
+	if err := t.Say(ctx, text+"\nWith your code you agree to that."); err != nil {
+		return d.ended(ctx, err, waitsForCode(g))
+	}
+	return nil
+}
+
 // Activate takes a code and opens the window of g, now or at its start.
 func (d *Dialogue) Activate(ctx context.Context, t Terminal, c approval.Caller, g approval.Grant) (approval.Grant, error) {
+	if err := d.consent(ctx, t, g); err != nil {
+		return g, err
+	}
 	p, err := d.proof(ctx, t, c, "", waitsForCode(g))
 	if err != nil {
 		return g, err

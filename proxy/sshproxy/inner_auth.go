@@ -50,6 +50,11 @@ func (a *innerAuth) quietly(conn ssh.ConnMetadata) (*ssh.Permissions, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text := dialogue.Banner(adm.Rule().Banner); text != "" && a.conn != nil { // agreed to with the code; shown each time
+		if err := a.conn.SendAuthBanner(text + "\n"); err != nil {
+			return nil, err
+		}
+	}
 	return permit(adm), nil
 }
 
