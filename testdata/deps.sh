@@ -6,7 +6,8 @@
 set -eu
 
 demo="gcc libc6-dev openssh-client openssh-server postgresql-15 postgresql-client-15 libnss-wrapper rsync"
-test="$demo git curl ssh-audit chromium rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd openssl glewlwyd dbconfig-sqlite3 sqlite3 pebble"
+test="$demo git curl ssh-audit chromium rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd openssl pebble
+ sqlite3 libconfig9 liborcania2.3 libyder2.0 libhoel1.4 librhonabwy1.1 libulfius2.7 libiddawc1.1 liboath0 libcbor0.8 libjansson4 libldap-2.5-0"
 clients="$demo haproxy ansible-core python3-paramiko python3-asyncssh putty-tools dropbear-bin curl lftp git sshfs
  python3-psycopg2 python3-psycopg python3-asyncpg libpostgresql-jdbc-java default-jdk-headless libdbd-pg-perl nodejs"
 bench="$demo pgbouncer"
@@ -58,7 +59,7 @@ glewlwyd() {
 unpack() {
 	case $1 in
 	clients) nodepg ;;
-	test) glewlwyd ;;
+	test) glewlwyd && "$(dirname "$0")/tools/versitygw.sh" >/dev/null ;;
 	esac
 }
 
@@ -78,8 +79,7 @@ for p in $want; do
 	esac
 done
 if [ -z "$missing" ]; then
-	[ "$1" != clients ] || nodepg
-	[ "$1" != test ] || "$(dirname "$0")/tools/versitygw.sh" >/dev/null
+	unpack "$1"
 	exit 0
 fi
 
@@ -112,8 +112,7 @@ for try in 1 2 3; do
 		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing >>"$log" 2>&1; then
 		rm -f "$log"
 		echo "deps: installed" >&2
-		[ "$1" != clients ] || nodepg
-		[ "$1" != test ] || "$(dirname "$0")/tools/versitygw.sh" >/dev/null
+		unpack "$1"
 		exit 0
 	fi
 	[ $try = 3 ] || sleep 5 # a mirror hiccup, or another apt-get that holds the lock

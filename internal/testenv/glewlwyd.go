@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,11 +35,17 @@ type Glewlwyd struct {
 	admin *http.Client
 }
 
-// Files of the Debian package.
-const (
-	glewlwydSchema = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3"
-	glewlwydLib    = "/usr/lib/glewlwyd"
-)
+// glewlwydRoot is where testdata/deps.sh unpacked the Debian package.
+func glewlwydRoot() (string, error) {
+	dir, err := os.Getwd()
+	for ; err == nil && dir != "/"; dir = filepath.Dir(dir) {
+		root := filepath.Join(dir, ".tools", "glewlwyd")
+		if _, err := os.Stat(filepath.Join(root, "done")); err == nil {
+			return root, nil
+		}
+	}
+	return "", errors.Join(errors.New("glewlwyd is missing; testdata/deps.sh test gets it"), err)
+}
 
 // StartGlewlwyd starts it in dir, with one client whose answers go to redirect.
 func StartGlewlwyd(ctx context.Context, dir, redirect string) (_ *Glewlwyd, err error) {
@@ -46,6 +53,10 @@ func StartGlewlwyd(ctx context.Context, dir, redirect string) (_ *Glewlwyd, err 
 		return nil, err
 	}
 	path := func(name string) string { return filepath.Join(dir, name) }
+	root, err := glewlwydRoot()
+	if err != nil {
+		return nil, err
+	}
 	port, err := FreePort()
 	if err != nil {
 		return nil, err
@@ -76,15 +87,15 @@ secure_connection_pem_file="%[5]s"
 secure_connection_ca_file="%[6]s"
 hash_algorithm="SHA512"
 database = { type = "sqlite3"; path = "%[7]s"; };
-`, port, origin, glewlwydLib, path("key.pem"), path("cert.pem"), path("ca.pem"), path("db"))
+`, port, origin, root+"/usr/lib/glewlwyd", path("key.pem"), path("cert.pem"), path("ca.pem"), path("db"))
 	for name, content := range map[string]string{"conf": conf, "key.pem": string(key), "cert.pem": string(cert), "ca.pem": string(ca)} {
 		if err := os.WriteFile(path(name), []byte(content), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	schema, err := os.Open(glewlwydSchema)
+	schema, err := os.Open(root + "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")
 	if err != nil {
-		return nil, fmt.Errorf("%w; testdata/deps.sh test installs glewlwyd", err)
+		return nil, err
 	}
 	defer schema.Close()
 	fill := exec.CommandContext(ctx, "sqlite3", path("db"))
@@ -94,7 +105,7 @@ database = { type = "sqlite3"; path = "%[7]s"; };
 	}
 	g := &Glewlwyd{Issuer: origin + "/api/oidc", CAFile: path("ca.pem"), ClientID: "jit", ClientSecret: "jit-client-secret", base: origin + "/api", pool: x509.NewCertPool()}
 	g.pool.AppendCertsFromPEM(ca)
-	if g.proc, err = (Command{Name: "glewlwyd", Args: []string{"glewlwyd", "--config-file=" + path("conf")}, Dir: dir, Log: path("log")}).Start(); err != nil {
+	if g.proc, err = (Command{Name: "glewlwyd", Args: []string{root + "/usr/bin/glewlwyd", "--config-file=" + path("conf")}, Dir: dir, Log: path("log")}).Start(); err != nil {
 		return nil, err
 	}
 	defer func() {
