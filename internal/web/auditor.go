@@ -3,12 +3,14 @@ package web
 import (
 	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
+	"jit-gateway/recording"
 )
 
 // search finds words in recordings that the viewer may replay. A search is
@@ -18,9 +20,16 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, v *viewer) error
 		return errNotFound
 	}
 	ctx, q := r.Context(), strings.TrimSpace(r.URL.Query().Get("q"))
-	d := map[string]any{"Q": q}
-	if q != "" {
-		hits, err := s.o.Search(ctx, q, store.LineFilter{Target: r.URL.Query().Get("target"), Limit: 200})
+	shown := map[string]string{}
+	for _, k := range []string{"user", "target", "from", "to"} {
+		shown[k] = strings.TrimSpace(r.URL.Query().Get(k))
+	}
+	d := map[string]any{"Q": q, "F": shown, "Narrow": len(strings.Join(mapValues(shown), "")) > 0}
+	f, err := s.lineFilter(r, shown)
+	if err != nil {
+		d["Error"] = sentence(err)
+	} else if q != "" {
+		hits, err := s.o.Search(ctx, q, f)
 		if err != nil {
 			d["Error"] = sentence(err)
 		}
@@ -42,10 +51,33 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, v *viewer) error
 				seen = append(seen, h)
 			}
 		}
-		d["Hits"] = seen
+		d["Hits"], d["Full"] = seen, len(hits) == searchHits
 	}
 	s.render(w, r, v, http.StatusOK, "search", d)
 	return nil
+}
+
+// searchHits is how many hits a page shows.
+const searchHits = 200
+
+func (s *Server) lineFilter(r *http.Request, shown map[string]string) (f store.LineFilter, err error) {
+	f = store.LineFilter{Target: shown["target"], Limit: searchHits}
+	if f.Since, f.Until, err = dates(shown["from"], shown["to"]); err != nil {
+		return f, err
+	}
+	f.UserID, err = s.userID(r, shown["user"])
+	return f, err
+}
+
+// hitURL leads into the replay, to the moment; to what is no terminal text it
+// leads in the timeline.
+func hitURL(h store.LineHit) string {
+	q := url.Values{"t": {strconv.FormatFloat(h.At.Seconds(), 'f', 1, 64)}}
+	if h.Kind == string(recording.KindOutput) || h.Kind == "output" {
+		return "/sessions/" + h.Session + "?" + q.Encode()
+	}
+	q.Set("after", strconv.FormatInt(int64(h.At)-1, 10))
+	return "/sessions/" + h.Session + "?" + q.Encode() + "#timeline"
 }
 
 // excerpt marks the words that matched; all else is escaped.

@@ -18,6 +18,7 @@ func (s *Server) adminFuncs() template.FuncMap {
 		"may":     s.offers,
 		"under":   under,
 		"address": admin.Address,
+		"hit":     hitURL,
 		"either": func(ok bool, yes, no string) string {
 			if ok {
 				return yes

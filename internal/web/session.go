@@ -97,8 +97,8 @@ func (s *Server) recordingData(r *http.Request, row session.Row, d map[string]an
 // missing says why there is no recording.
 func (s *Server) missing(r *http.Request, row session.Row) error {
 	if s.o.Audit != nil {
-		gone, err := s.o.Audit.FindEvents(r.Context(), audit.Filter{Session: row.ID, Types: []audit.Type{audit.RecordingDeleted}, Limit: 1})
-		if err == nil && len(gone) == 1 {
+		gone, err := s.o.Audit.FindEvents(r.Context(), audit.Filter{Session: row.ID, Types: []audit.Type{audit.RecordingDeleted, audit.RecordingDeleteOrdered}, Limit: 1})
+		if err == nil && len(gone) > 0 {
 			return errors.New("the recording was deleted " + s.when(gone[0].Time) + "; the audit log keeps its hashes, and says by whom")
 		}
 	}
