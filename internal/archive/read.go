@@ -40,6 +40,16 @@ func (k *Keeper) OpenArchived(session string) (recording.Bytes, error) {
 	return b, nil
 }
 
+// Recording returns what is known of a sealed recording.
+func (k *Keeper) Recording(ctx context.Context, session string) (store.Recording, error) {
+	return k.o.Store.Recording(ctx, session)
+}
+
+// Recordings lists what is known of sealed recordings.
+func (k *Keeper) Recordings(ctx context.Context, f store.RecordingFilter) ([]store.Recording, error) {
+	return k.o.Store.Recordings(ctx, f)
+}
+
 func deleted(r store.Recording) *recording.Deleted {
 	return &recording.Deleted{Session: r.Session, At: r.Deletion.OrderedAt, Rule: r.Rule, By: r.Deletion.ByName, Reason: r.Deletion.Reason}
 }

@@ -141,3 +141,24 @@ func TestHolds(t *testing.T) {
 		}
 	})
 }
+
+// A backup holds the keys of the certificate authorities: no administrator
+// gets one over ssh, and the log says who took one.
+func TestG8BackupIsForTheMachineItself(t *testing.T) {
+	story(t, func(w *world) {
+		for _, who := range []string{"alice", "carol", "erin"} {
+			r := w.fails(Failed, who, "", []string{"backup"}, "on the gateway's own machine")
+			if r.out != "" {
+				t.Errorf("%s got %q", who, r.out)
+			}
+		}
+		if out := w.ok("local", "", "backup", "--recordings"); !strings.Contains(out, "{true []}") {
+			t.Error(out)
+		}
+		evs, err := w.db.FindEvents(w.Context(), audit.Filter{Types: []audit.Type{audit.BackupMade, audit.CommandRefused}})
+		w.must(err)
+		if len(evs) != 4 || evs[0].Type != audit.BackupMade || evs[0].Actor.Name != "local-admin" || evs[0].Detail["recordings"] != "true" {
+			t.Errorf("%+v", evs)
+		}
+	})
+}
