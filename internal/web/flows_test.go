@@ -176,7 +176,7 @@ func TestLabelsQuorumAndOneCode(t *testing.T) {
 
 // The code given on the page opens the grant for the key that asked for the
 // sign-in link only when the browser sits where that key did.
-func TestG6PageBindsNoKeyFromElsewhere(t *testing.T) {
+func TestPageBindsNoKeyFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for source, silent := range map[string]bool{"127.0.0.1": true, "192.0.2.7": false} {
