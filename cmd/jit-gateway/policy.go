@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"jit-gateway/approval/policy"
 	"jit-gateway/internal/config"
@@ -68,7 +69,7 @@ type policyExplainCmd struct {
 	User   string     `required:"" help:"User name."`
 	Groups []string   `name:"group" help:"Group of the user; repeat it."`
 	Target string     `required:"" help:"Target name."`
-	Login  string     `help:"Login or role."`
+	Login  string     `help:"Login or role; may be left out where the target has only one."`
 	Ticket string     `help:"Ticket."`
 	Source netip.Addr `help:"Client address."`
 	JSON   bool       `help:"As JSON."`
@@ -83,6 +84,10 @@ func (p policyExplainCmd) Run(cli *local, s *io3) error {
 	in, err := c.Input(inv, now())
 	if err != nil {
 		return err
+	}
+	if in.Login == "" { // no rule is about no login: the explanation would be about that alone
+		fmt.Fprintf(s.err, "jit-gateway: %s has several logins; name one: --login %s\n", display.Line(p.Target, 64), display.Line(strings.Join(in.Target.Logins(), "|"), 200))
+		return exitError(2)
 	}
 	v, steps := set.Decide(in), set.Explain(in)
 	if p.JSON {
