@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 DEMO    := bin/demo
 
 .PHONY: help build demo up down picture screenshots test test-unit test-stories test-clients test-gateways fmt fmt-check vet lint fuzz \
-	bench dist bench-ssh bench-pg bench-leak deps-demo deps-test deps-clients deps-bench clean
+	bench dist bench-ssh bench-pg bench-recording bench-leak bench-scale deps-demo deps-test deps-clients deps-bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -89,6 +89,10 @@ bench-recording: ## the recorder by itself: cost, ratio, seeking, verifying, ind
 	@mkdir -p bin
 	@go build -o bin/bench ./cmd/bench
 	@bin/bench recording $(BENCH)
+
+bench-scale: deps-bench build ## 1,000 live sessions of each protocol on one gateway, and their end
+	@go build -o bin/bench ./cmd/bench
+	@bin/bench scale $(BENCH)
 
 bench-leak: deps-bench build ## 10,000 SSH sessions, and what is left of them
 	@go build -o bin/bench ./cmd/bench

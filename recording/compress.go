@@ -47,9 +47,12 @@ func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	return e
 }
 
-// torrent is how soon a chunk must be full for its size to matter less than
-// the processor's time: more than 10 MB a second.
-const torrent = 25 * time.Millisecond
+// From how many bytes in a second on the processor's time counts for more than
+// size: then a chunk is packed by the fast encoder, or, in a torrent, by Snappy.
+const (
+	stream  = 1 << 20
+	torrent = 10 << 20
+)
 
 // compress appends the compressed raw to dst and returns the flag that says
 // how, or 0 if it is not worth it. took is how long the events took to come.
@@ -58,10 +61,11 @@ func compress(dst, raw []byte, took time.Duration) ([]byte, byte) {
 		return dst, 0
 	}
 	n, flag := len(dst), byte(flagZstd)
+	rate := int64(len(raw)) * int64(time.Second) / int64(max(took, time.Millisecond))
 	switch {
-	case len(raw) < chunkSize:
+	case len(raw) < pieceMax || len(raw) < chunkSize && rate < stream:
 		dst = calmEncoder().EncodeAll(raw, dst)
-	case took < torrent:
+	case rate > torrent:
 		// A third of zstd's time, and not quite twice its size.
 		flag = flagSnappy
 		dst = slices.Grow(dst, s2.MaxEncodedLen(len(raw)))

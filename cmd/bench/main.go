@@ -7,6 +7,8 @@
 //	bench ssh [flags]   against ssh -J through an OpenSSH jump host, and direct
 //	bench pg [flags]    against pgbouncer in session mode, and direct
 //	bench leak [flags]  what is left of 10,000 SSH sessions that have ended
+//	bench scale [flags] 1,000 live sessions of each protocol, and their end
+//	bench recording [--quick]   the recorder by itself
 package main
 
 import (
@@ -34,8 +36,11 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 0 || (args[0] != "ssh" && args[0] != "pg" && args[0] != "leak") {
-		return errors.New("say bench ssh, bench pg or bench leak; flags come behind")
+	if len(args) > 0 && args[0] == "recording" {
+		return bench.Recording(ctx, len(args) > 1 && args[1] == "--quick", os.Stdout, os.Stderr)
+	}
+	if len(args) == 0 || (args[0] != "ssh" && args[0] != "pg" && args[0] != "leak" && args[0] != "scale") {
+		return errors.New("say bench ssh, pg, leak, scale or recording; flags come behind")
 	}
 	o := bench.Full()
 	for _, a := range args[1:] {
@@ -51,6 +56,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "`rounds` of each cell")
 	flags.IntVar(&o.Idle, "idle", o.Idle, "idle `sessions`")
 	flags.IntVar(&o.Sessions, "sessions", o.Sessions, "`sessions` that leak opens and ends")
+	flags.IntVar(&o.Live, "live", o.Live, "`sessions` of each protocol that scale holds open at once")
 	only := flags.String("only", "", "measure only cells whose name matches this `regexp`")
 	flags.StringVar(&o.Gateway, "gateway", "", "`path` of the gateway's program (beside this one by default)")
 	if err := flags.Parse(args[1:]); err != nil {
@@ -84,6 +90,8 @@ func run(ctx context.Context, args []string) error {
 		return bench.Postgres(ctx, o)
 	case "leak":
 		return bench.Leak(ctx, o)
+	case "scale":
+		return bench.Scale(ctx, o)
 	}
 	return bench.SSH(ctx, o)
 }
