@@ -217,7 +217,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 		Inventory: g.inventory, Approvals: approvals, Log: g.db, Sessions: g.sessions, Tokens: tokens, Cleaner: cleaner,
 		Authority: authority, TLS: g.tls, Dialogue: talk, Secrets: config.Secret, Installation: installation(c),
 		Name: c.Name, LoginTime: c.Limits.PreAuth, Metrics: pgproxy.NewMetrics(g.registry, g.proxyMetrics), Logger: log, Now: now,
-		Elsewhere: g.cancelElsewhere(),
+		Elsewhere: g.cancelElsewhere(), Budgets: g.db,
 	})
 	if err != nil {
 		return nil, err

@@ -1,10 +1,14 @@
 package pgproxy
 
 import (
+	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"jit-gateway/approval/policy"
+	"jit-gateway/internal/store"
 )
 
 // error is e as an answer that leaves the connection open.
@@ -14,10 +18,37 @@ func (e *pgError) error() *pgError {
 	return &c
 }
 
+// Spender counts what is used of grants' budgets on every gateway.
+type Spender interface {
+	// Spend adds, and returns the sum.
+	Spend(ctx context.Context, grantID string, add store.Spent) (store.Spent, error)
+}
+
 // A usage is what has been used of a budget, and what was added to it.
 type usage struct {
 	rows, bytes, statements atomic.Int64
 	extra                   struct{ rows, bytes, statements atomic.Int64 }
+
+	users atomic.Int64 // live sessions
+	mu    sync.Mutex
+	told  store.Spent // what the store knows of it
+}
+
+// share tells the store what was used here since the last time, and counts
+// what was used elsewhere: by other gateways, and before a restart.
+func (u *usage) share(ctx context.Context, s Spender, grant string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := store.Spent{Rows: u.rows.Load(), Bytes: u.bytes.Load(), Statements: u.statements.Load()}
+	sum, err := s.Spend(ctx, grant, store.Spent{Rows: now.Rows - u.told.Rows, Bytes: now.Bytes - u.told.Bytes, Statements: now.Statements - u.told.Statements})
+	if err != nil {
+		return err
+	}
+	u.rows.Add(sum.Rows - now.Rows)
+	u.bytes.Add(sum.Bytes - now.Bytes)
+	u.statements.Add(sum.Statements - now.Statements)
+	u.told = sum
+	return nil
 }
 
 // A budget bounds what one session does. The zero budget bounds nothing.
@@ -79,6 +110,48 @@ func (b *budget) spent(what string, limit int64) *pgError {
 type budgets struct {
 	mu     sync.Mutex
 	grants map[string]*usage
+}
+
+// shareEvery is how often gateways learn what the others have used: as long
+// may a budget be overdrawn.
+const shareEvery = time.Second
+
+// shareAll does it for every grant, until ctx is done and once more then.
+func (b *budgets) shareAll(ctx context.Context, s Spender, failed func(error)) {
+	tick := time.NewTicker(shareEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+			b.shareOnce(ctx, s, failed)
+		case <-ctx.Done():
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	b.shareOnce(last, s, failed)
+}
+
+func (b *budgets) shareOnce(ctx context.Context, s Spender, failed func(error)) {
+	b.mu.Lock()
+	all := maps.Clone(b.grants)
+	b.mu.Unlock()
+	for grant, u := range all {
+		if u.users.Load() == 0 && u.idle() {
+			continue // nothing to tell, and nobody to tell of others
+		}
+		if err := u.share(ctx, s, grant); err != nil {
+			failed(err)
+			return // the store is away: sessions end with it
+		}
+	}
+}
+
+// idle reports whether the store knows all that was used here.
+func (u *usage) idle() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.told == store.Spent{Rows: u.rows.Load(), Bytes: u.bytes.Load(), Statements: u.statements.Load()}
 }
 
 // open returns the budget of a session under a grant.

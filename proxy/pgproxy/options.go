@@ -69,6 +69,9 @@ type Options struct {
 	// the statement and leaves the session open.
 	Hold func(ctx context.Context, s *session.Session, st Statement) error
 
+	// Budgets counts budgets that a grant has as a whole on every gateway, and
+	// over restarts; nil: each process counts for itself.
+	Budgets Spender
 	// Elsewhere, if not nil, tells the other gateways of a cancel request whose
 	// key is not known here, by the key's digest; they call CancelByDigest. It
 	// must not block for long.
@@ -164,6 +167,11 @@ func (s *Server) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	defer s.jobs.Wait()
+	if s.o.Budgets != nil {
+		s.jobs.Go(func() {
+			s.shared.shareAll(ctx, s.o.Budgets, func(err error) { s.o.Logger.Error("count budgets with other gateways; trying again", "err", err) })
+		})
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -17,6 +17,7 @@ type Gateways interface {
 	Gateways(ctx context.Context, since time.Time) ([]store.Gateway, error)
 	Agree(ctx context.Context, name, value string, ev audit.Event) (string, error)
 	Record(ctx context.Context, name, old, value string, ev audit.Event) error
+	Spend(ctx context.Context, grantID string, add store.Spent) (store.Spent, error)
 }
 
 func gateways(s *suite) {
@@ -38,6 +39,25 @@ func gateways(s *suite) {
 	s.is(s.Record(s.ctx, "ca", "b", "c", ev(audit.KeysRecorded)), store.ErrConflict)
 	s.ok(s.Record(s.ctx, "ca", "a", "c", ev(audit.KeysRecorded)))
 	same(s, must(s.Agree(s.ctx, "ca", "b", ev(audit.KeysRecorded)))(s), "c")
+}
+
+// budgets: what is added at once adds up.
+func budgets(s *suite) {
+	g := s.liveGrant(s.user("alice"))
+	same(s, must(s.Spend(s.ctx, g.ID, store.Spent{}))(s), store.Spent{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 5 {
+				if _, err := s.Spend(s.ctx, g.ID, store.Spent{Rows: 1, Bytes: 10, Statements: 2}); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	same(s, must(s.Spend(s.ctx, g.ID, store.Spent{Rows: 1}))(s), store.Spent{Rows: 41, Bytes: 400, Statements: 80})
+	s.is(fail(s.Spend(s.ctx, "G404", store.Spent{})), store.ErrNotFound)
 }
 
 // sessionLimit: of many that begin at once, as many succeed as may be open.
