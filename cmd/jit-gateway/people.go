@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"jit-gateway/approval"
 	"jit-gateway/approval/mfa"
@@ -22,7 +23,7 @@ func (g *gateway) people(factors *mfa.Verifier, commands *command.Runner) (web.P
 		return p, err
 	}
 	if p.Passkeys = passkeys; passkeys == nil && g.conf.Listen.Web != "" {
-		g.log.Info("the page offers no passkeys: its address is no host name", "url", publicURL(g.conf))
+		g.log.Info("the page offers no passkeys: these need a full host name, such as gw.example.com, in public.url", "url", publicURL(g.conf))
 	}
 	reach := public(g.conf)
 	p.Client = func(ctx context.Context, c approval.Caller, u identity.User) (web.Client, error) {
@@ -36,14 +37,15 @@ func (g *gateway) people(factors *mfa.Verifier, commands *command.Runner) (web.P
 	return p, nil
 }
 
-// pagePasskeys makes passkeys for the page's own host name; browsers have none
-// for bare addresses, and then it returns nil.
+// pagePasskeys makes passkeys for the page's own host name. Bare addresses and
+// names of one label (but localhost) have none, and then it returns nil.
 func pagePasskeys(factors *mfa.Verifier, name, page string) (*mfa.Passkeys, error) {
 	u, err := url.Parse(page)
 	if err != nil {
 		return nil, fmt.Errorf("the page's address %q: %w", page, err)
 	}
-	if host := u.Hostname(); host == "" || net.ParseIP(host) != nil {
+	host := u.Hostname()
+	if net.ParseIP(host) != nil || host != "localhost" && !strings.Contains(strings.Trim(host, "."), ".") {
 		return nil, nil
 	}
 	return mfa.NewPasskeys(factors, mfa.PasskeyOptions{Name: name, RPID: u.Hostname(), Origins: []string{origin(u)}})

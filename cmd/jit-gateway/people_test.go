@@ -19,7 +19,7 @@ func TestPasskeysNeedAHostName(t *testing.T) {
 	check(t, err)
 	v, err := mfa.NewVerifier(mfa.Options{Store: db, Box: box, Now: time.Now})
 	check(t, err)
-	for page, want := range map[string]bool{"https://jit-gateway:8443": true, "https://localhost:8443": true, "https://jit.example.com": true, "https://jit.example.com:443/": true,
+	for page, want := range map[string]bool{"https://jit-gateway:8443": false, "https://localhost:8443": true, "https://jit.example.com": true, "https://jit.example.com:443/": true,
 		"https://127.0.0.1:8443": false, "https://[::1]:8443": false, "https://:8443": false} {
 		p, err := pagePasskeys(v, "jit-gateway", page)
 		if err != nil || (p != nil) != want {
