@@ -40,6 +40,13 @@ func openLines(ctx context.Context, path string) (_ *lineIndex, err error) {
 		}
 		return nil, err
 	}
+	// What is dropped is overwritten, and its words leave the index at once: it
+	// may be of a recording that was deleted because of what it showed.
+	for _, q := range []string{"PRAGMA secure_delete = ON", "INSERT INTO line_words (line_words, rank) VALUES ('secure-delete', 1)"} {
+		if _, err := x.write.ExecContext(ctx, q); err != nil {
+			return nil, err
+		}
+	}
 	if x.read, err = connect(ctx, path, "NORMAL", 2, true); err != nil {
 		return nil, err
 	}
@@ -174,6 +181,11 @@ func (x *lineIndex) DropIndex(ctx context.Context, sessionID string) error {
 		}
 	}
 	if err := t.Commit(); err != nil {
+		return fmt.Errorf("drop the index of session %s: %w", sessionID, err)
+	}
+	// The log of changes still has the old pages. While somebody searches it
+	// cannot be emptied; then a later change does it.
+	if _, err := x.write.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 		return fmt.Errorf("drop the index of session %s: %w", sessionID, err)
 	}
 	return nil
