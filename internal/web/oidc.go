@@ -41,7 +41,7 @@ func (s *Server) elsewhereRoutes(plain func(string, http.HandlerFunc)) {
 	if s.o.Elsewhere.OIDC == nil {
 		return
 	}
-	plain("GET /oidc/start", s.limited(s.beginElsewhere))
+	plain("GET /oidc/start", s.beginElsewhere) // guesses nothing, and costs a cookie
 	plain("GET /oidc/callback", s.limited(s.finishElsewhere))
 }
 

@@ -24,6 +24,7 @@ import (
 // options adds what the page needs beyond its first view.
 func (s *site) options(o web.Options) web.Options {
 	o.Tokens, o.Audit, o.Search, o.Findings = s.Tokens, s.DB, s.DB.SearchLines, s.DB.Findings
+	o.Elsewhere = web.Elsewhere{Name: "Example", OIDC: provider{s}, Links: s.DB}
 	o.Evidence = func(_ context.Context, _ approval.Caller, grant string, w io.Writer) error {
 		_, err := io.WriteString(w, "PK pack of "+grant)
 		return err

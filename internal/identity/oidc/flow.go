@@ -119,7 +119,11 @@ func (s *SignIn) client(found *gooidc.Provider) *oauth2.Config {
 // *Refusal or ErrFlow may be shown; other errors are trouble.
 func (s *SignIn) Finish(ctx context.Context, answer url.Values, cookie, source string) (identity.User, string, error) {
 	who := audit.Actor{Source: source, Via: "oidc"}
-	u, next, claims, err := s.finish(ctx, answer, cookie, &who)
+	b, err := s.open(cookie)
+	if err != nil {
+		return identity.User{}, "/", err // a stranger without anything of ours: nothing for the log
+	}
+	u, next, claims, err := s.finish(ctx, answer, b, &who)
 	if err == nil {
 		return u, next, nil
 	}
@@ -131,11 +135,7 @@ func (s *SignIn) Finish(ctx context.Context, answer url.Values, cookie, source s
 	return identity.User{}, next, err
 }
 
-func (s *SignIn) finish(ctx context.Context, answer url.Values, cookie string, who *audit.Actor) (u identity.User, next string, c Claims, err error) {
-	b, err := s.open(cookie)
-	if err != nil {
-		return u, "/", c, err
-	}
+func (s *SignIn) finish(ctx context.Context, answer url.Values, b begun, who *audit.Actor) (u identity.User, next string, c Claims, err error) {
 	next = b.Next
 	found, meta, err := s.o.Provider.discover(ctx)
 	if err != nil {
