@@ -38,6 +38,7 @@ var told = map[audit.Type]composer{
 	audit.GrantRevoked:      {[]About{Review, Ended}, (*Runner).ended},
 	audit.FindingRaised:     {[]About{Finding}, (*Runner).finding},
 	audit.UserDisabled:      {[]About{Account}, (*Runner).disabled},
+	audit.UserExpiring:      {[]About{Account}, (*Runner).accountEnds},
 	audit.CredentialAlive:   {[]About{Alarm}, (*Runner).alarm},
 	audit.RecordingFailed:   {[]About{Alarm}, (*Runner).alarm},
 	audit.AdminActRequested: {[]About{Change}, (*Runner).change},

@@ -166,6 +166,9 @@ func TestWhoElseIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	appendEvent(audit.Event{Type: audit.UserExpiring, Outcome: audit.Success, Actor: audit.Gateway, User: people(f, "alice")[0].ID, Reason: "the account's last day comes",
+		Detail: map[string]string{"on": "2026-12-01T00:00:00Z"}})
+	r.want(t, Account, "the account alice will be disabled on 2026-12-01T00:00:00Z", "alice", "ann", "otto")
 	appendEvent(audit.Event{Type: audit.CredentialAlive, Outcome: audit.Failure, Actor: audit.Gateway, Target: "orders", Session: "S1", Reason: "the role is still there",
 		Detail: map[string]string{"name": "jit_x"}})
 	if m := r.want(t, Alarm, "a credential for orders outlived its session: jit_x", "ann", "otto"); !m.Urgent {

@@ -2,12 +2,14 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
 	"jit-gateway/approval"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/identity"
+	"jit-gateway/internal/store"
 )
 
 // ended tells of a grant that is over: an emergency to those who review it,
@@ -98,6 +100,28 @@ func (r *Runner) disabled(ctx context.Context, ev audit.Event) (Message, bool, e
 	m := Message{About: Account, Title: text("the account %s was disabled by %s", u.Name, ev.Actor.Name), To: unique(append([]identity.User{u}, admins...))}
 	m.fact("reason", ev.Reason)
 	m.fact("groups", strings.Join(u.Groups, ", "))
+	return m, true, err
+}
+
+// accountEnds tells the user of an account that will be disabled by itself, who
+// answers for it, and administrators, who can do something about it.
+func (r *Runner) accountEnds(ctx context.Context, ev audit.Event) (Message, bool, error) {
+	u, err := r.o.Store.User(ctx, ev.User)
+	if err != nil || u.State != identity.Active {
+		return Message{}, false, err
+	}
+	who := []identity.User{u}
+	if u.Owner != "" {
+		owner, err := r.o.Store.User(ctx, u.Owner)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return Message{}, false, err
+		} else if err == nil {
+			who = append(who, owner)
+		}
+	}
+	admins, err := r.holders(ctx, r.o.Roles.Admins)
+	m := Message{About: Account, Title: text("the account %s will be disabled on %s", u.Name, ev.Detail["on"]), To: unique(append(who, admins...))}
+	m.fact("reason", ev.Reason)
 	return m, true, err
 }
 

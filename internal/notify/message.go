@@ -22,7 +22,7 @@ const (
 	Finding    About = "finding"     // something unusual: to auditors
 	Expiring   About = "expiring"    // a grant ends soon: to its user
 	Ended      About = "ended"       // somebody ended it: to its user
-	Account    About = "account"     // an account was disabled: to its user and administrators
+	Account    About = "account"     // an account was disabled, or will be: to its user and administrators
 	Alarm      About = "alarm"       // an after-check or a recording failed: to administrators
 	Change     About = "change"      // a change waits for a second administrator
 )

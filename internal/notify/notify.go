@@ -120,7 +120,7 @@ func (r *Runner) Begin(ctx context.Context) error {
 
 // Run feeds every channel until ctx is done.
 func (r *Runner) Run(ctx context.Context) error {
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx) // one that cannot go on ends all: the caller begins again, or stops
 	for _, c := range r.o.Channels {
 		g.Go(func() error { return r.follower(c).Run(ctx) })
 	}
