@@ -171,7 +171,7 @@ func TestSocketRefusesNonsense(t *testing.T) {
 
 func TestSocketInUseAndLeftBehind(t *testing.T) {
 	onSocket(t, func(w *world, path string) {
-		if err := w.r.Listen(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another gateway is running") {
+		if err := w.r.Listen(t.Context(), path, false); err == nil || !strings.Contains(err.Error(), "another gateway is running") {
 			t.Errorf("a second gateway: %v", err)
 		}
 		if r := callIt(t, path, "", "whoami"); r.status != OK {
@@ -186,7 +186,7 @@ func TestSocketInUseAndLeftBehind(t *testing.T) {
 	}
 	old.SetUnlinkOnClose(false)
 	old.Close()
-	ln, err := listenPrivate(path)
+	ln, err := listenPrivate(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
