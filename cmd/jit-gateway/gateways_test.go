@@ -257,23 +257,24 @@ func (w *world) sessionLimit() {
 	_, err := w.Grants(w.ctx, "ian", "deploy@web02", "4h", w.a.Direct(), w.b.Direct())
 	w.ok(err)
 	var wg sync.WaitGroup
-	var through atomic.Int64
+	var through, refused atomic.Int64
 	stop, cancel := context.WithCancel(w.ctx)
 	for i := range 9 {
 		wg.Go(func() {
-			cmd := w.Gateways[i%3].Direct().SSH(stop, "ian", "web02", "echo up; sleep 20")
-			out, _ := cmd.StdoutPipe()
-			if cmd.Start() != nil {
+			cmd := w.Gateways[i%3].Direct().SSH(stop, "ian", "web02", "echo up; sleep 600")
+			out, err := cmd.StdoutPipe()
+			if err != nil || cmd.Start() != nil {
 				return
 			}
-			buf := make([]byte, 2)
-			if n, _ := out.Read(buf); n > 0 {
+			if n, _ := out.Read(make([]byte, 2)); n > 0 {
 				through.Add(1)
+			} else {
+				refused.Add(1)
 			}
 			cmd.Wait()
 		})
 	}
-	time.Sleep(4 * time.Second) // all nine have tried
+	w.until("all nine have tried", func() bool { return through.Load()+refused.Load() == 9 })
 	open := w.Store("SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.state = 'open' AND u.name = 'ian'")
 	cancel()
 	wg.Wait()

@@ -78,12 +78,6 @@ type gateway struct {
 	jobs         []job
 }
 
-// job runs as long as the gateway does.
-type job struct {
-	name string
-	run  func(context.Context) error
-}
-
 // now is the wall clock in UTC. The test program replaces it.
 var now = func() time.Time { return time.Now().UTC() }
 
@@ -278,10 +272,6 @@ func (g *gateway) handler(k inventory.Kind) proxy.Handler {
 		return g.postgres
 	}
 	return nil
-}
-
-func (g *gateway) job(name string, run func(context.Context) error) {
-	g.jobs = append(g.jobs, job{name, run})
 }
 
 func (g *gateway) close() error {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -40,9 +41,21 @@ func (db *DB) AppendAll(ctx context.Context, evs []audit.Event) ([]audit.Event, 
 	return out, nil
 }
 
-// Events implements audit.Source.
+// Events implements audit.Source. Who follows a log that several gateways
+// share waits while the store cannot be reached: that passes, or the gateway
+// ends its sessions for it (G5), which is not for every reader to decide.
 func (db *DB) Events(ctx context.Context, after int64, n int) ([]audit.Event, error) {
-	return list(ctx, db.read, "read audit events", "SELECT leaf FROM events WHERE seq > ? ORDER BY seq LIMIT ?", []any{after, limit(n)}, doc[audit.Event])
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		evs, err := list(ctx, db.read, "read audit events", "SELECT leaf FROM events WHERE seq > ? ORDER BY seq LIMIT ?", []any{after, limit(n)}, doc[audit.Event])
+		if err == nil || !db.dialect.Shared || ctx.Err() != nil || !db.dialect.Gone(err) || db.feed.failed() != nil {
+			return evs, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // LastSeq implements audit.Source: of the log as committed, on any gateway.
