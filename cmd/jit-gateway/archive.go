@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"jit-gateway/internal/archive"
@@ -17,6 +18,11 @@ import (
 // archive makes what keeps recordings after they are sealed, and its job.
 func (g *gateway) archive(recordings *recording.Dir) error {
 	o := archive.Options{Store: g.db, Recordings: recordings, Rules: g.rules.Load, Now: now, Logger: g.log, Metrics: archive.NewMetrics(g.registry)}
+	if left, err := filepath.Glob(filepath.Join(g.conf.DataDir, ".backup-*")); err == nil {
+		for _, dir := range left { // of a backup that ended with the machine
+			os.RemoveAll(dir) //nolint:errcheck // it is only in the way
+		}
+	}
 	if g.shared != nil {
 		o.Node = machine(g.conf)
 	}
