@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/webhook"
 )
@@ -167,6 +169,83 @@ func TestAtLeastOnceInOrder(t *testing.T) {
 	runUntil(t, m, func() bool { c, _ := m.Cursor(context.Background(), "sink:flaky"); return c == 450 }, f)
 	if f.got[0].ID != "E450" {
 		t.Errorf("after a restart: got %q first", f.got[0].ID)
+	}
+}
+
+// forgetful is a store whose gateway dies between a send and its note of it.
+type forgetful struct {
+	*memory
+	die context.CancelFunc
+}
+
+func (f forgetful) SaveCursor(context.Context, string, int64) error {
+	f.die()
+	return errors.New("killed")
+}
+
+// TestRestartSendsAgainWithTheSameIDs: a gateway that dies after a sink took
+// events, and before it wrote that down, sends them again when it is back,
+// under the same ids and with the same bytes, so that the receiver can tell.
+func TestRestartSendsAgainWithTheSameIDs(t *testing.T) {
+	m, f := newMemory(5), &flaky{}
+	ctx, die := context.WithCancel(t.Context())
+	r, err := New(Options{Store: forgetful{m, die}, Sinks: []Sink{f}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := len(f.got)
+	if before != 6 { // and the checkpoint
+		t.Fatalf("%d messages before the crash", before)
+	}
+	runUntil(t, m, func() bool { c, _ := m.Cursor(context.Background(), "sink:flaky"); return c == 4 }, f)
+	again := f.got[before:]
+	if len(again) < 6 {
+		t.Fatalf("%d messages after the restart", len(again))
+	}
+	for i, msg := range f.got[:before] {
+		if msg.ID == "" || again[i].ID != msg.ID || string(again[i].JSON) != string(msg.JSON) {
+			t.Errorf("message %d came as %q, and again as %q: %s", i, msg.ID, again[i].ID, again[i].JSON)
+		}
+	}
+}
+
+// TestLagIsAMetric: what a sink has not taken yet is counted while it is down.
+func TestLagIsAMetric(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, f := newMemory(7), &flaky{fails: 1}
+	r, err := New(Options{Store: m, Sinks: []Sink{f}, Metrics: NewMetrics(registry)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := func(name string) float64 {
+		all, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range all {
+			if family.GetName() == name {
+				for _, x := range family.GetMetric() {
+					return x.GetGauge().GetValue() + x.GetCounter().GetValue()
+				}
+			}
+		}
+		return -1
+	}
+	signed := int64(0)
+	if err := r.step(t.Context(), f, &signed); err == nil {
+		t.Fatal("a sink that is down took events")
+	}
+	if lag := value("jit_sink_lag_events"); lag != 7 {
+		t.Errorf("while it is down the lag is %v, want 7", lag)
+	}
+	if err := r.step(t.Context(), f, &signed); err != nil {
+		t.Fatal(err)
+	}
+	if lag, sent := value("jit_sink_lag_events"), value("jit_sink_events_total"); lag != 0 || sent != 7 {
+		t.Errorf("afterwards the lag is %v and %v were sent, want 0 and 7", lag, sent)
 	}
 }
 
