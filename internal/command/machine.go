@@ -41,7 +41,7 @@ func (c *call) machineSources(u identity.User, list []string) ([]netip.Prefix, e
 	return out, nil
 }
 
-// ownerOf is the person behind o: a machine or an alternate account answers for nobody.
+// ownerOf is the person behind o, who may be named by an alternate account. A machine answers for nobody.
 func (c *call) ownerOf(o identity.User) (string, error) {
 	person, err := identity.Person(c.ctx, c.r.o.Users, o)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *call) ownerOf(o identity.User) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if owner.Kind == identity.Machine || !owner.Usable(c.r.o.Now()) {
+	if o.Kind == identity.Machine || owner.Kind == identity.Machine || !owner.Usable(c.r.o.Now()) {
 		return "", failf("%s cannot answer for anybody: name a person whose account is active.", o.Name)
 	}
 	return person, nil

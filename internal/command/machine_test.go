@@ -61,7 +61,7 @@ func TestMachineByJobToken(t *testing.T) {
 		w.fails(Failed, "ci-deploy", "123456\n", []string{"activate", r.ID})
 		w.fails(Failed, "ci-deploy", `{"jti":"j0","repository_id":"4712","environment":"prod"}`, []string{"activate", r.ID, "--token-stdin"}, `repository_id is "4712", not "4711"`)
 		w.fails(Failed, "ci-deploy", "x", []string{"activate", r.ID, "--token-stdin"}, "not accepted")
-		w.fails(Failed, "ci-deploy", "", []string{"activate", r.ID, "--token-stdin"})
+		w.fails(Usage, "ci-deploy", "", []string{"activate", r.ID, "--token-stdin"}, "job's token is expected on stdin")
 		w.fails(Failed, "alice", job, []string{"activate", r.ID, "--token-stdin"}, "for machines")
 		if out := w.run("ci-deploy", job+"\n", "activate", r.ID, "--token-stdin"); out.status != OK || !strings.Contains(out.err+out.out, "deploy on web01 is open until") {
 			w.Errorf("%+v", out)
