@@ -8,7 +8,7 @@
 //	bench pg [flags]    against pgbouncer in session mode, and direct
 //	bench leak [flags]  what is left of 10,000 SSH sessions that have ended
 //	bench scale [flags] 1,000 live sessions of each protocol, and their end
-//	bench recording [--quick]   the recorder by itself
+//	bench recording [--quick] [output|sql|seek|read|index]…   the recorder by itself
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"jit-gateway/internal/bench"
@@ -37,7 +38,8 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "recording" {
-		return bench.Recording(ctx, len(args) > 1 && args[1] == "--quick", os.Stdout, os.Stderr)
+		parts := slices.DeleteFunc(args[1:], func(a string) bool { return a == "--quick" })
+		return bench.Recording(ctx, len(parts) < len(args)-1, parts, os.Stdout, os.Stderr)
 	}
 	if len(args) == 0 || (args[0] != "ssh" && args[0] != "pg" && args[0] != "leak" && args[0] != "scale") {
 		return errors.New("say bench ssh, pg, leak, scale or recording; flags come behind")

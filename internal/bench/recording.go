@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,8 +21,9 @@ import (
 
 // Recording measures the recorder by itself, in this process and on this
 // machine's disk: what a byte and a statement cost in each mode, how small
-// they become, and what it takes to find, verify and index them again.
-func Recording(ctx context.Context, quick bool, out, log io.Writer) error {
+// they become, and what it takes to find, verify and index them again. With
+// parts (output, sql, seek, read, index) only those.
+func Recording(ctx context.Context, quick bool, parts []string, out, log io.Writer) error {
 	dir, err := os.MkdirTemp("", "jit-bench-rec-")
 	if err != nil {
 		return err
@@ -36,9 +38,15 @@ func Recording(ctx context.Context, quick bool, out, log io.Writer) error {
 		r.scale = 4
 	}
 	before, began := load(), time.Now()
-	for _, part := range []func(context.Context) error{r.output, r.statements, r.seeks, r.reading, r.index} {
-		if err := part(ctx); err != nil {
-			return err
+	for _, part := range []struct {
+		name string
+		f    func(context.Context) error
+	}{{"output", r.output}, {"sql", r.statements}, {"seek", r.seeks}, {"read", r.reading}, {"index", r.index}} {
+		if len(parts) > 0 && !slices.Contains(parts, part.name) {
+			continue
+		}
+		if err := part.f(ctx); err != nil {
+			return fmt.Errorf("measure %s: %w", part.name, err)
 		}
 	}
 	fmt.Fprintf(out, "\nRecording, %s. %s, %d CPUs, Linux %s; load average %s before, %s after. %s.\n\n%s\nTook %.0f s.\n",

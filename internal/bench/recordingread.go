@@ -42,7 +42,7 @@ func (r *recorder) terminalOf(ctx context.Context, size int, o recording.Options
 }
 
 func (r *recorder) seeks(ctx context.Context) error {
-	r.head("a random moment of a terminal session", "file, MiB", "p50, ms", "p99, ms", "allocated each, KiB")
+	r.head("a random moment of a terminal session", "file, MiB", "p50, ms", "p99, ms", "CPU ms each", "allocated each, KiB")
 	for _, mib := range []int{10, 100, 1024} {
 		file, err := r.terminalOf(ctx, mib<<20/r.scale, recording.Options{})
 		if err != nil {
@@ -56,6 +56,7 @@ func (r *recorder) seeks(ctx context.Context) error {
 		var took []float64
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
+		cpu := cpuNow()
 		for range 100 {
 			t := time.Now()
 			again, err := recording.OpenFile(file) // opening it is part of it
@@ -72,9 +73,10 @@ func (r *recorder) seeks(ctx context.Context) error {
 			took = append(took, float64(time.Since(t).Microseconds())/1e3)
 			again.Close()
 		}
+		cpu = cpuNow() - cpu
 		runtime.ReadMemStats(&after)
 		slices.Sort(took)
-		r.row(fmt.Sprintf("%d MiB of output", mib/r.scale), figure(float64(rd.Size())/(1<<20)), figure(took[50]), figure(took[98]),
+		r.row(fmt.Sprintf("%d MiB of output", mib/r.scale), figure(float64(rd.Size())/(1<<20)), figure(took[50]), figure(took[98]), figure(cpu*1e3/100),
 			figure(float64(after.TotalAlloc-before.TotalAlloc)/100/1024))
 		rd.Close()
 		os.Remove(file)
@@ -83,7 +85,7 @@ func (r *recorder) seeks(ctx context.Context) error {
 }
 
 func (r *recorder) reading(ctx context.Context) error {
-	r.head("from end to end", "MiB/s of output", "lines/s")
+	r.head("from end to end", "MiB/s of output", "CPU s/GiB", "lines/s")
 	size := 64 << 20 / r.scale
 	for _, encrypted := range []bool{false, true} {
 		o, name := recording.Options{}, "verify"
@@ -101,18 +103,20 @@ func (r *recorder) reading(ctx context.Context) error {
 		if err := rd.Unlock(r.id); err != nil {
 			return err
 		}
-		t := time.Now()
+		t, cpu := time.Now(), cpuNow()
+		perGiB := func() string { return figure((cpuNow() - cpu) / float64(size) * (1 << 30)) }
 		if rep := rd.Verify(); !rep.OK {
 			return fmt.Errorf("verify: %s", rep)
 		}
-		r.row(name, figure(float64(size>>20)/time.Since(t).Seconds()), "–")
+		r.row(name, figure(float64(size>>20)/time.Since(t).Seconds()), perGiB(), "–")
 		if !encrypted {
-			t, n := time.Now(), 0
+			n := 0
+			t, cpu = time.Now(), cpuNow()
 			for range rd.Lines() {
 				n++
 			}
 			took := time.Since(t).Seconds()
-			r.row("rendered lines, as search takes them", figure(float64(size>>20)/took), figure(float64(n)/took))
+			r.row("rendered lines, as search takes them", figure(float64(size>>20)/took), perGiB(), figure(float64(n)/took))
 		}
 		rd.Close()
 		os.Remove(file)
