@@ -105,7 +105,10 @@ func (s *Server) removeFactor(w http.ResponseWriter, r *http.Request, v *viewer)
 		if err != nil {
 			return err
 		}
-		return s.o.MFA.Remove(r.Context(), v.ID, r.PathValue("id"), p, v.actor())
+		if err := s.o.MFA.Remove(r.Context(), v.ID, r.PathValue("id"), p, v.actor()); err != nil {
+			return err
+		}
+		return s.signOutElsewhere(r.Context(), v, others) // whoever holds the device may be signed in with it
 	})
 }
 
@@ -155,29 +158,41 @@ func (s *Server) replaceAuthenticator(w http.ResponseWriter, r *http.Request, v 
 	if err != nil {
 		return refuse(err)
 	}
+	if err := s.signOutElsewhere(r.Context(), v, others); err != nil {
+		return err
+	}
 	s.render(w, r, v, http.StatusOK, "recovery", map[string]any{"Codes": codes, "Authenticator": true})
 	return nil
 }
 
+// others stands for all browsers but this one.
+const others = "others"
+
 // signOutBrowser ends another page session of the viewer's, or all others.
 // Less access needs no code.
 func (s *Server) signOutBrowser(w http.ResponseWriter, r *http.Request, v *viewer) error {
-	which := r.PostFormValue("browser")
-	list, err := s.browsers(r.Context(), v)
+	if err := s.signOutElsewhere(r.Context(), v, r.PostFormValue("browser")); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/you#browsers", http.StatusSeeOther)
+	return nil
+}
+
+func (s *Server) signOutElsewhere(ctx context.Context, v *viewer, which string) error {
+	list, err := s.browsers(ctx, v)
 	if err != nil {
 		return err
 	}
 	for _, b := range list {
-		if b.This || which != "others" && which != b.Handle {
+		if b.This || which != others && which != b.Handle {
 			continue
 		}
-		err := s.o.Pages.DeletePageSession(r.Context(), b.ID, audit.Event{Type: audit.PageSignedOut, Outcome: audit.Success, Actor: v.actor(), User: v.ID,
+		err := s.o.Pages.DeletePageSession(ctx, b.ID, audit.Event{Type: audit.PageSignedOut, Outcome: audit.Success, Actor: v.actor(), User: v.ID,
 			Detail: map[string]string{"browser": b.Handle}})
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 	}
-	http.Redirect(w, r, "/you#browsers", http.StatusSeeOther)
 	return nil
 }
 

@@ -53,10 +53,12 @@ function dress() {
   }
 }
 
+// busy: somebody is filling in a form, has opened one, or a passkey is asked.
 function busy() {
   const el = document.activeElement;
   if (el && /^(INPUT|SELECT|TEXTAREA)$/.test(el.tagName)) return true;
-  return [...document.querySelectorAll("main input:not([type=hidden])")].some((i) => i.value !== i.defaultValue);
+  if (document.body.dataset.busy || document.querySelector("main details[open] form")) return true;
+  return [...document.querySelectorAll("main input:not([type=hidden]), main textarea")].some((i) => i.value !== i.defaultValue || i.checked !== i.defaultChecked);
 }
 
 async function refresh() {

@@ -64,10 +64,12 @@ function complain(form, error) {
 const sent = (form) => HTMLFormElement.prototype.submit.call(form);
 
 async function fill(form, work) {
+  document.body.dataset.busy = "passkey"; // the form must not be replaced meanwhile
   try {
     for (const [name, value] of Object.entries(await work())) put(form, name, value);
     return true;
   } catch (error) {
+    delete document.body.dataset.busy;
     complain(form, error);
     return false;
   }
