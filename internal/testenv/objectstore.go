@@ -13,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // ObjectStore is a running versitygw: S3-compatible, with versions and Object
@@ -78,6 +81,15 @@ func (o *ObjectStore) Start(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("versitygw does not answer on %s", o.Address)
+}
+
+// MakeBucket makes a bucket, with Object Lock or without.
+func (o *ObjectStore) MakeBucket(ctx context.Context, name string, lock bool) error {
+	c, err := minio.New(o.Address, &minio.Options{Creds: credentials.NewStaticV4(o.AccessKey, o.SecretKey, ""), Region: "us-east-1"})
+	if err != nil {
+		return err
+	}
+	return c.MakeBucket(ctx, name, minio.MakeBucketOptions{ObjectLocking: lock})
 }
 
 // Stop stops it; what it stored stays.

@@ -1,9 +1,12 @@
 // Package stories gives end-to-end scripts (testdata/script/*.txtar) the
 // commands that they need beyond testscript's own:
 //
-//	stack [-no-hosts] [-no-database] [-rules FILE] [-user NAME:GROUP]…
+//	stack [-no-hosts] [-no-database] [-objects MODE] [-rules FILE] [-user NAME:GROUP]…
 //	        sets up a gateway; env then has $CONFIG, $ALICE, $BOB and $CAROL
 //	        (their ssh_configs), $PGHOST, $PGPORT, $PGUSER, $PGDATABASE, …
+//	        With -objects recordings go to an object store of its own, under
+//	        Object Lock in that mode, or none.
+//	objects stop|start
 //	gateway stop|kill|start
 //	grant VAR USER APPROVER TARGET DURATION
 //	        a window from nothing, with stock ssh; VAR is the grant's id

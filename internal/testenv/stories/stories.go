@@ -19,6 +19,8 @@ type tale struct {
 	ctx   context.Context
 	stack *stack.Stack
 	terms map[string]*testenv.PTY
+
+	objects *testenv.ObjectStore // nil unless the story has one
 }
 
 type key struct{}
@@ -44,6 +46,11 @@ func Setup(env *testscript.Env) error {
 				env.T().FailNow()
 			}
 		}
+		if t.objects != nil {
+			if err := t.objects.Stop(); err != nil {
+				env.T().Log("stop the story's object store: ", err)
+			}
+		}
 		cancel()
 	})
 	return nil
@@ -55,7 +62,7 @@ func Commands() map[string]func(ts *testscript.TestScript, neg bool, args []stri
 		"stack": setUp, "gateway": gateway,
 		"grant": grant, "ask": ask, "approve": approve, "activate": activate, "token": token, "code": code, "secret": secret,
 		"term": term, "type": typeLine, "typecode": typeCode, "keys": keys, "ends": ends,
-		"capture": capture, "sql": sql, "flip": flip, "sqlite": sqlite,
+		"capture": capture, "sql": sql, "flip": flip, "sqlite": sqlite, "objects": objects,
 	}
 	out := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, do := range cmds {
@@ -93,6 +100,12 @@ func setUp(ts *testscript.TestScript, t *tale, args []string) error {
 			o.NoHosts, args = true, args[1:]
 		case args[0] == "-no-database":
 			o.NoDatabase, args = true, args[1:]
+		case args[0] == "-objects" && len(args) > 1:
+			extra, err := t.startObjects(ts, args[1])
+			if err != nil {
+				return err
+			}
+			o.Extra, args = extra, args[2:]
 		case args[0] == "-rules" && len(args) > 1:
 			o.Rules, args = "\n"+ts.ReadFile(args[1]), args[2:]
 		case args[0] == "-user" && len(args) > 1:
