@@ -17,6 +17,13 @@ func (t *Terminal) Snapshot() []byte {
 	if t.top != 0 || t.bot != t.rows-1 {
 		d.seq("r", t.top+1, t.bot+1)
 	}
+	if !t.onAlt && t.alt != nil && t.saved[1] != (cursor{}) {
+		// The alternate screen keeps its saved cursor for the next time. What
+		// place prints there is gone when that begins.
+		b.WriteString("\x1b[?47h")
+		d.saved(t.saved[1], t.alt)
+		b.WriteString("\x1b[?47l")
+	}
 	if t.onAlt {
 		d.grid(t.main)
 		d.saved(t.saved[0], t.main)

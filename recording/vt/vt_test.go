@@ -33,6 +33,12 @@ func TestTerminal(t *testing.T) {
 		{"origin", "\x1b[2;3r\x1b[?6h\x1b[1;1Hx\x1b[9;1Hy", "\nx\ny"},
 		{"alternate screen", "main\x1b[?1049halt\x1b[?1049l!", "main!"},
 		{"save and restore", "ab\x1b7\x1b[4;4Hx\x1b8c", "abc\n\n\n   x"},
+		// As xterm has it: what is saved and restored includes that the last
+		// column was written, and that it was not.
+		{"save at the margin", "0123456789\x1b7\x1b[1;1H\x1b8x", "0123456789\nx"},
+		{"save beside the margin", "0123456789\x1b[1;10H\x1b7\x1b[2;1Hyyyyyyyyyy\x1b8x", "012345678x\nyyyyyyyyyy"},
+		{"move after a restore at the margin", "0123456789\x1b7\x1b8\x1b[1;10Hx", "012345678x"},
+		{"each screen has its saved cursor", "\x1b[2;2H\x1b7\x1b[?1049h\x1b[3;3H\x1b7\x1b[?1049l\x1b8m\x1b[?1049h\x1b8a", "\n\n  a"},
 		{"line drawing", "\x1b(0lqk\x1b(Blqk", "┌─┐lqk"},
 		{"shift out", "\x1b)0\x0eq\x0fq", "─q"},
 		{"insert mode", "bc\r\x1b[4ha\x1b[4l", "abc"},
@@ -132,6 +138,26 @@ func TestSnapshotIsTheState(t *testing.T) {
 		b.Write(a.Snapshot())
 		if diff := sameState(a, b); diff != "" {
 			t.Fatalf("seed %d, at once: %s", seed, diff)
+		}
+	}
+}
+
+// TestSnapshotKeepsSavedCursors: also that of the screen which is not shown,
+// and one at the margin.
+func TestSnapshotKeepsSavedCursors(t *testing.T) {
+	for _, in := range []string{
+		"0123456789\x1b7\x1b[1;1Hx", "\x1b[2;3r0123456789\x1b7\r\n\x1b[K", "日本日本日\x1b7\x1b[2J", "\x1b[31m0123456789\x1b7\x1b[1;10H\x1b[K\x1b[m",
+		"\x1b[?1049h\x1b[3;3H\x1b7\x1b[?1049lmain", "\x1b[?1049h\x1b[3;1H0123456789\x1b7\x1b[?1049lmain\x1b7",
+	} {
+		for _, more := range []string{"\x1b8ab", "\x1b[?1049h\x1b8ab", "\x1b[?1049h\x1b8ab\x1b[?1049l\x1b8cd"} {
+			a, b := New(10, 4), New(10, 4)
+			a.Write([]byte(in))
+			b.Write(a.Snapshot())
+			a.Write([]byte(more))
+			b.Write([]byte(more))
+			if diff := sameState(a, b); diff != "" {
+				t.Errorf("%q, then %q: %s", in, more, diff)
+			}
 		}
 	}
 }
