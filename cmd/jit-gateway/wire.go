@@ -219,6 +219,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	g.hearCancels()
 	g.job("postgres", g.postgres.Run)
 	g.job("debug socket", g.serveDebug)
+	g.job("memory", trimMemory)
 	reports, err := g.newReports(signer)
 	if err != nil {
 		return nil, err

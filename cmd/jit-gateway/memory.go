@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	trimEvery = 5 * time.Second
+	// A gateway that allocates less than this in that time is quiet, and one
+	// that has allocated more since its last collection has something to give back.
+	trimQuiet = 4 << 20
+	trimWorth = 32 << 20
+)
+
+// trimMemory gives memory back when a busy time is over. Between collections
+// the heap may grow to five times of what lives (see serve.go), and a quiet
+// gateway would keep that for hours: with a thousand idle sessions two thirds
+// of what it holds.
+func trimMemory(ctx context.Context) error { return trimEach(ctx, trimEvery) }
+
+func trimEach(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	read := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	allocated := func() uint64 {
+		metrics.Read(read)
+		return read[0].Value.Uint64()
+	}
+	last := allocated()
+	trimmed := last
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := allocated()
+		if now-last < trimQuiet && now-trimmed > trimWorth {
+			debug.FreeOSMemory()
+			trimmed = now
+		}
+		last = now
+	}
+}

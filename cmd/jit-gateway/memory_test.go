@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// What a busy time leaves behind is given back when it is over.
+func TestQuietGatewayGivesMemoryBack(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- trimEach(ctx, 20*time.Millisecond) }()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 64 {
+		garbage = make([]byte, 1<<20)
+	}
+	garbage = nil
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if runtime.ReadMemStats(&after); after.NumForcedGC > before.NumForcedGC && after.HeapIdle-after.HeapReleased < 8<<20 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d KiB are idle and not given back", (after.HeapIdle-after.HeapReleased)>>10)
+			break
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+var garbage []byte
