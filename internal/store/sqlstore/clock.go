@@ -32,6 +32,22 @@ func (h *highWater) saw(t time.Time) {
 	}
 }
 
+// sawEvent raises the mark to an event's time, unless it is of a clock that is
+// known to be wrong: that would bar everybody once it is right again.
+func (db *DB) sawEvent(t time.Time) {
+	if server, known := db.clock.serverTime(); known && db.dialect.ClockTolerance > 0 && t.Sub(server) > db.dialect.ClockTolerance {
+		return
+	}
+	db.clock.saw(t)
+}
+
+// serverTime is what the server's clock must show now.
+func (h *highWater) serverTime() (t time.Time, known bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.server.Add(time.Since(h.read)), !h.server.IsZero()
+}
+
 func (w *writer) loadClock() error {
 	var high, newest int64
 	err := w.QueryRowContext(w.ctx, `SELECT high, coalesce((SELECT max(time) FROM (SELECT time FROM events ORDER BY seq DESC LIMIT 100) newest), 0) FROM clock`).Scan(&high, &newest)
@@ -103,14 +119,12 @@ func (db *DB) readClock(ctx context.Context) error {
 // gateways share, as it must be by now: one that differs would open windows
 // which are longer on other gateways than they are here. It asks nobody.
 func (db *DB) ClockOK(context.Context) error {
-	c := &db.clock
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	server, known := db.clock.serverTime()
 	limit := db.dialect.ClockTolerance
-	if limit <= 0 || c.server.IsZero() {
+	if limit <= 0 || !known {
 		return nil
 	}
-	ahead := db.now().Sub(c.server.Add(time.Since(c.read)))
+	ahead := db.now().Sub(server)
 	switch {
 	case ahead > limit:
 		return fmt.Errorf("the gateway's clock is %s ahead of its store's; nobody is admitted until that is mended", ahead.Round(time.Millisecond))

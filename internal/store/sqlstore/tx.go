@@ -119,7 +119,7 @@ func (t *tx) append(e audit.Event) (audit.Event, error) {
 	if t.first == nil {
 		t.first = &audit.Leaf{Seq: e.Seq, Data: leaf}
 	}
-	t.w.db.clock.saw(e.Time)
+	t.w.db.sawEvent(e.Time)
 	return e, nil
 }
 
