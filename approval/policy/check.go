@@ -259,6 +259,9 @@ func (c *checker) rest() {
 	if r.Recording.RetainDays < 0 {
 		c.bad("recording.retain_days", "is negative; 0 is for ever")
 	}
+	if r.Recording.RetainDays > 36500 {
+		c.bad("recording.retain_days", "is more than 100 years; leave it out to keep recordings for ever")
+	}
 	for i, p := range r.Recording.RedactParams {
 		c.pattern(fmt.Sprintf("recording.redact_params[%d]", i), p)
 	}

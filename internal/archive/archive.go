@@ -173,6 +173,9 @@ type about struct {
 func (k *Keeper) sealed(ctx context.Context, ev audit.Event) error {
 	r := store.Recording{Session: ev.Session, Grant: ev.Grant, UserID: ev.User, Target: ev.Target, Node: k.o.Node,
 		StartedAt: ev.Time, SealedAt: ev.Time, Hash: ev.Detail["hash"]}
+	if _, err := k.o.Store.Recording(ctx, ev.Session); !errors.Is(err, store.ErrNotFound) {
+		return err // known already
+	}
 	rd, err := k.o.Recordings.Open(ev.Session)
 	if k.o.Node != "" && errors.Is(err, fs.ErrNotExist) {
 		return nil // another gateway has it
@@ -236,12 +239,16 @@ func longer(a, b int) int {
 	return max(a, b)
 }
 
+// maxDays is the longest retention that is not "for ever": dates have to fit
+// everything that keeps them.
+const maxDays = 36_500
+
 // end of a retention; zero for one that has none.
 func end(sealed time.Time, days int) time.Time {
-	if days == 0 {
+	if days <= 0 {
 		return time.Time{}
 	}
-	return sealed.UTC().AddDate(0, 0, days)
+	return sealed.UTC().AddDate(0, 0, min(days, maxDays))
 }
 
 // poke wakes a loop that may be awake.

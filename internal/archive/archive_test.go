@@ -303,9 +303,31 @@ func TestG7DeletionIsAnEvent(t *testing.T) {
 		t.Error("what was deleted is held")
 	}
 	// Gone without an order is missing, as ever.
+	p.ahead.Store(0) // or the job is faster
 	lost := p.record("lost")
 	p.ok(os.Remove(filepath.Join(p.w.Dir, "recordings", lost+".jitrec")))
 	p.logAgrees("missing, and no event says that it was deleted")
+}
+
+// What is older than its retention when it is uploaded (a store that was away
+// for long, or configured late) is stored, and not locked until a date that
+// has gone by; and nobody deletes it whom the rule does not let.
+func TestOldRecordingIsStoredWithoutALock(t *testing.T) {
+	t.Parallel()
+	s, o := bucketOptions(t, objects.Compliance)
+	p := newPlace(t, policy.Recording{RetainDays: 1, TwoToDelete: true}, func(x *Options) {
+		o(x)
+		x.Now = func() time.Time { return time.Now().UTC().AddDate(0, 0, 40) }
+	})
+	r := p.wait(p.record("late"), "stored", stored)
+	if !r.Object.LockedUntil.IsZero() || p.versions(s) != 1 {
+		t.Errorf("%+v", r.Object)
+	}
+	for days, want := range map[int]int{0: 1, 1: 2026, 36_500: 2125, 1 << 40: 2125} {
+		if y := end(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), days).Year(); y != want {
+			t.Errorf("%d days end in %d", days, y)
+		}
+	}
 }
 
 // The job never deletes what two people have to, however old.

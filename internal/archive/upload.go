@@ -185,14 +185,17 @@ func (k *Keeper) store(ctx context.Context, r store.Recording) error {
 }
 
 // lockUntil is how long the object store has to refuse deletion.
+// What is past its retention already is not locked: stores refuse a date that
+// has gone by.
 func (k *Keeper) lockUntil(r store.Recording) time.Time {
-	switch {
-	case !k.o.Bucket.Locks():
-		return time.Time{}
-	case r.RetainUntil.IsZero():
-		return end(r.SealedAt, k.o.LockDays)
+	until := r.RetainUntil
+	if until.IsZero() {
+		until = end(r.SealedAt, k.o.LockDays)
 	}
-	return r.RetainUntil
+	if !k.o.Bucket.Locks() || until.Before(k.o.Now().Add(time.Minute)) {
+		return time.Time{}
+	}
+	return until
 }
 
 // trim removes local copies of what the bucket has, oldest first, until the
