@@ -234,4 +234,3 @@ func (o *office) ends(r *running, since time.Time, text string) time.Duration {
 	}
 	return r.at.Sub(since)
 }
-
