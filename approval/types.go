@@ -151,8 +151,10 @@ type Grant struct {
 	ReviewedAt  time.Time    `json:"reviewed_at,omitzero"`
 	ReviewNote  string       `json:"review_note,omitempty"`
 	Extensions  []string     `json:"extensions,omitempty"` // requests that moved End
-	ToldEnd     time.Time    `json:"told_end,omitzero"`    // the End of which the log said that it is near
-	Version     int          `json:"version"`
+	// Raised is what approvers added to the rule's budget while it ran.
+	Raised  policy.Budget `json:"raised,omitzero"`
+	ToldEnd time.Time     `json:"told_end,omitzero"` // the End of which the log said that it is near
+	Version int           `json:"version"`
 }
 
 // Binding is a key and a source address from which a code was given: a

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"jit-gateway/approval/policy"
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/config"
@@ -29,10 +31,10 @@ func loadCA(c *config.Config) (*ca.Authority, error) {
 
 func caDir(c *config.Config) string { return filepath.Join(c.DataDir, "keys", "ca") }
 
-// followKeys reads the key directory again when a rotation was made, here or
-// by another gateway that shares it.
+// followKeys reads the key directory again when a rotation was made, and raises
+// budgets that an approver raised, here or by another gateway.
 func (g *gateway) followKeys(a *ca.Authority) {
-	g.job("keys", func(ctx context.Context) error {
+	g.job("keys and budgets", func(ctx context.Context) error {
 		after, err := g.db.LastSeq(ctx)
 		if err != nil {
 			return err
@@ -43,6 +45,9 @@ func (g *gateway) followKeys(a *ca.Authority) {
 					break
 				}
 				after = ev.Seq
+				if ev.Type == audit.GrantBudget {
+					g.raiseBudget(ev)
+				}
 				if ev.Type == audit.CARotated {
 					if err := errors.Join(a.Reload(), g.agreeOnCAs(ctx, a)); err != nil {
 						g.log.Error("read the certificate authorities again; those in memory stay", "error", err)
@@ -56,6 +61,17 @@ func (g *gateway) followKeys(a *ca.Authority) {
 		}
 		return nil
 	})
+}
+
+// raiseBudget tells live sessions what the event adds to their budget.
+func (g *gateway) raiseBudget(ev audit.Event) {
+	var to policy.Budget
+	for name, into := range map[string]*int64{"rows": &to.Rows, "bytes": &to.Bytes, "statements": &to.Statements} {
+		if n, err := strconv.ParseInt(ev.Detail[name], 10, 64); err == nil { // absent: nothing was added
+			*into = n
+		}
+	}
+	g.postgres.RaiseBudget(ev.Grant, to)
 }
 
 // published adds what hosts fetch, without signing in, to the page's

@@ -107,6 +107,7 @@ const (
 
 	GrantActivated Type = "grant.activated"
 	GrantExtended  Type = "grant.extended"
+	GrantBudget    Type = "grant.budget_raised"
 	GrantExpiring  Type = "grant.expiring" // it ends soon, and nobody asked for more time
 	GrantReleased  Type = "grant.released"
 	GrantRevoked   Type = "grant.revoked"

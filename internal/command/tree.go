@@ -32,6 +32,7 @@ type tree struct {
 	Approve approveCmd `cmd:"" group:"approve" help:"Approve requests, all with one code."`
 	Deny    denyCmd    `cmd:"" group:"approve" help:"Deny requests with a reason."`
 	Revoke  revokeCmd  `cmd:"" group:"approve" help:"End somebody's grant now, with a reason." who:"any"`
+	Budget  budgetCmd  `cmd:"" group:"approve" help:"Add to the budget of a live database grant."`
 	Review  reviewCmd  `cmd:"" group:"approve" help:"Review an emergency grant, or list those that wait for it."`
 
 	Sessions  sessionsCmd  `cmd:"" group:"session" help:"List sessions, or show one." who:"any"`

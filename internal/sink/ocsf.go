@@ -52,7 +52,7 @@ var classes = map[audit.Type]class{
 	audit.RequestDenied: entity(99), audit.RequestWithdrawn: entity(99), audit.RequestExpired: entity(99), audit.RequestEscalated: entity(99),
 	audit.AdminActRequested: entity(1), audit.AdminActConfirmed: entity(99),
 
-	audit.GrantActivated: userAccess(1), audit.GrantExtended: userAccess(1), audit.GrantReleased: userAccess(2),
+	audit.GrantActivated: userAccess(1), audit.GrantExtended: userAccess(1), audit.GrantBudget: userAccess(1), audit.GrantReleased: userAccess(2),
 	audit.GrantRevoked: userAccess(2), audit.GrantExpired: userAccess(2), audit.GrantReviewed: userAccess(99), audit.GrantExpiring: userAccess(99), audit.GrantSourceOK: userAccess(99),
 
 	audit.SessionStarted: sshActivity(1), audit.SessionRefused: sshActivity(5), audit.SessionChannel: sshActivity(6),

@@ -103,7 +103,7 @@ func past(limit int64, extra *atomic.Int64, used int64) bool {
 
 func (b *budget) spent(what string, limit int64) *pgError {
 	return fatal(stateBudget, "the budget of %d %s for this %s is spent", limit, what, b.per).error().
-		hint("An approver can raise it: ssh %s extend %s", b.name, b.grant)
+		hint("An approver can raise it: ssh %s budget %s --%s N", b.name, b.grant, what)
 }
 
 // budgets shares usage between the sessions of a grant.
@@ -154,8 +154,23 @@ func (u *usage) idle() bool {
 	return u.told == store.Spent{Rows: u.rows.Load(), Bytes: u.bytes.Load(), Statements: u.statements.Load()}
 }
 
-// open returns the budget of a session under a grant.
-func (b *budgets) open(grant, name string, limit policy.Budget) *budget {
+// open returns the budget of a session under a grant, with what was added to
+// it so far.
+func (b *budgets) open(grant, name string, limit, raised policy.Budget) *budget {
+	out := b.find(grant, name, limit)
+	out.used.raise(raised)
+	return out
+}
+
+// raise sets what was added to the budget, which only grows.
+func (u *usage) raise(to policy.Budget) {
+	for extra, n := range map[*atomic.Int64]int64{&u.extra.rows: to.Rows, &u.extra.bytes: to.Bytes, &u.extra.statements: to.Statements} {
+		for have := extra.Load(); n > have && !extra.CompareAndSwap(have, n); have = extra.Load() {
+		}
+	}
+}
+
+func (b *budgets) find(grant, name string, limit policy.Budget) *budget {
 	out := &budget{limit: limit, per: "session", name: name, grant: grant, used: &usage{}}
 	out.limited = limit.Rows > 0 || limit.Bytes > 0 || limit.Statements > 0
 	if limit.Per != "grant" || !out.limited {
@@ -175,22 +190,18 @@ func (b *budgets) open(grant, name string, limit policy.Budget) *budget {
 	return out
 }
 
-// RaiseBudget adds to the budget of a grant's live sessions on this gateway,
-// at once; it reports whether there was one.
-func (s *Server) RaiseBudget(grant string, by policy.Budget) bool {
+// RaiseBudget sets what was added so far to the budget of a grant, for its live
+// sessions on this gateway, at once; it reports whether there was one.
+func (s *Server) RaiseBudget(grant string, to policy.Budget) bool {
 	found := false
-	seen := map[*usage]bool{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for l := range s.links {
 		b := l.tr.budget
-		if b.grant != grant || !b.limited || seen[b.used] {
-			continue
+		if b.grant == grant && b.limited {
+			found = true
+			b.used.raise(to)
 		}
-		seen[b.used], found = true, true
-		b.used.extra.rows.Add(by.Rows)
-		b.used.extra.bytes.Add(by.Bytes)
-		b.used.extra.statements.Add(by.Statements)
 	}
 	return found
 }

@@ -41,7 +41,7 @@ func TestBudgetOfSeveralGateways(t *testing.T) {
 		var open [2]*budget
 		for i := range open {
 			all := &budgets{}
-			open[i] = all.open("G1", "gw", policy.Budget{Statements: 5, Per: "grant"})
+			open[i] = all.open("G1", "gw", policy.Budget{Statements: 5, Per: "grant"}, policy.Budget{})
 			open[i].used.users.Add(1)
 			wg.Go(func() {
 				all.shareAll(ctx, l, func(error) {})

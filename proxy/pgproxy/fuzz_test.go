@@ -119,7 +119,7 @@ func FuzzServerFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 		if limited {
-			tr.budget = new(budgets).open("G", "gw", policy.Budget{Rows: 1, Bytes: 10})
+			tr.budget = new(budgets).open("G", "gw", policy.Budget{Rows: 1, Bytes: 10}, policy.Budget{})
 		}
 		out, _ := through(b, int(piece)+1, &fromServer{tracker: tr})
 		if !limited && !bytes.HasPrefix(b, out) {

@@ -110,7 +110,7 @@ func (s *Server) relay(l *link, v *visitor, adm approval.Admission) error {
 		}
 		l.tr.redact = append(l.tr.redact, re)
 	}
-	l.tr.budget = s.shared.open(adm.Grant().ID, s.o.Name, rule.Budget)
+	l.tr.budget = s.shared.open(adm.Grant().ID, s.o.Name, rule.Budget, adm.Grant().Raised)
 	if b := l.tr.budget; b.per == "grant" && s.o.Budgets != nil {
 		if err := b.used.share(sess.Context(), s.o.Budgets, b.grant); err != nil { // what was used before, and elsewhere
 			return s.refuse(v.conn, v.welcome, fatal(stateCannotNow, "the gateway cannot count this session's budget now").because(err))
