@@ -24,7 +24,7 @@ var resumable = map[string]bool{
 }
 
 // Jobs of which the installation needs one: each event is to go out once.
-var single = map[string]bool{"sinks": true, "notifications": true, "accounts": true}
+var single = map[string]bool{"sinks": true, "notifications": true, "tickets": true, "accounts": true}
 
 func (g *gateway) job(name string, run func(context.Context) error) {
 	if g.shared != nil && single[name] {
