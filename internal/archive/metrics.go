@@ -11,21 +11,15 @@ type Metrics struct {
 
 // NewMetrics registers the metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-	}
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	}
 	m := &Metrics{
-		waiting:      gauge("jit_archive_waiting_recordings", "Sealed recordings that wait for the object store."),
-		waitingBytes: gauge("jit_archive_waiting_bytes", "Bytes of those: the spool."),
-		oldest:       gauge("jit_archive_lag_seconds", "Age of the oldest recording that waits for the object store."),
-		undeleted:    gauge("jit_recordings_undeleted", "Recordings whose deletion was ordered and does not succeed: alarm above 0 for long."),
-		due:          gauge("jit_recordings_due", "Recordings past their retention that wait for two people to delete them."),
-		uploaded:     counter("jit_archive_uploaded_bytes_total", "Bytes that the object store has taken and given back right."),
-		failures:     counter("jit_archive_failures_total", "Uploads that failed and are tried again."),
-		deleted:      counter("jit_recordings_deleted_total", "Recordings deleted."),
+		waiting:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "jit_archive_waiting_recordings", Help: "Sealed recordings that wait for the object store."}),
+		waitingBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "jit_archive_waiting_bytes", Help: "Bytes of those: the spool."}),
+		oldest:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "jit_archive_lag_seconds", Help: "Age of the oldest recording that waits for the object store."}),
+		undeleted:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "jit_recordings_undeleted", Help: "Recordings whose deletion was ordered and does not succeed: alarm above 0 for long."}),
+		due:          prometheus.NewGauge(prometheus.GaugeOpts{Name: "jit_recordings_due", Help: "Recordings past their retention that wait for two people to delete them."}),
+		uploaded:     prometheus.NewCounter(prometheus.CounterOpts{Name: "jit_archive_uploaded_bytes_total", Help: "Bytes that the object store has taken and given back right."}),
+		failures:     prometheus.NewCounter(prometheus.CounterOpts{Name: "jit_archive_failures_total", Help: "Uploads that failed and are tried again."}),
+		deleted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "jit_recordings_deleted_total", Help: "Recordings deleted."}),
 	}
 	r.MustRegister(m.waiting, m.waitingBytes, m.oldest, m.undeleted, m.due, m.uploaded, m.failures, m.deleted)
 	return m
