@@ -15,6 +15,11 @@ import (
 // says of them: one that is missing, shorter, exchanged or changed is found.
 // Its methods are the hooks of audit.VerifyOptions.
 type LogCheck struct {
+	// Elsewhere, if not nil, says that a recording which is not here lies on
+	// another gateway, which has to be asked. Away counts these.
+	Elsewhere func(ctx context.Context, session string) bool
+	Away      int
+
 	dir  *Dir
 	all  map[string]*logged
 	list []*logged // in the order of their first event
@@ -77,16 +82,20 @@ func (c *LogCheck) Finish(ctx context.Context) error {
 		if l.deleted {
 			continue
 		}
-		if err := c.one(l); err != nil {
+		if err := c.one(ctx, l); err != nil {
 			return &audit.EventError{Event: l.event, Err: err}
 		}
 	}
 	return nil
 }
 
-func (c *LogCheck) one(l *logged) error {
+func (c *LogCheck) one(ctx context.Context, l *logged) error {
 	r, err := c.dir.Open(l.event.Session)
 	if errors.Is(err, fs.ErrNotExist) && l.ordered {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) && c.Elsewhere != nil && c.Elsewhere(ctx, l.event.Session) {
+		c.Away++
 		return nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {

@@ -152,3 +152,15 @@ func (g *gateway) hearCancels() {
 		g.shared.Subscribe(cancelTopic, func(digest string) { go g.postgres.CancelByDigest(digest) })
 	}
 }
+
+// elsewhere tells recordings that another gateway's disk keeps from lost ones.
+func (g *gateway) elsewhere() func(context.Context, string) bool {
+	if g.shared == nil {
+		return nil
+	}
+	mine, _, _ := strings.Cut(g.instance, ".I")
+	return func(ctx context.Context, sessionID string) bool {
+		row, err := g.db.Session(ctx, sessionID)
+		return err == nil && !strings.HasPrefix(row.Gateway, mine+".I")
+	}
+}

@@ -47,6 +47,7 @@ func (v *auditVerifyCmd) Run(c *call) error {
 		return err
 	}
 	recordings := c.r.o.Recordings.NewLogCheck() // the log vouches for them, too
+	recordings.Elsewhere = c.r.o.Elsewhere
 	o.Check, o.Finish = recordings.Event, recordings.Finish
 	report, err := audit.Verify(c.ctx, c.r.o.AuditLog, c.r.o.AuditKey, o)
 	if err != nil {
@@ -58,6 +59,9 @@ func (v *auditVerifyCmd) Run(c *call) error {
 		}
 	} else {
 		c.print("%s", display.Line(report.String(), 2000))
+	}
+	if recordings.Away > 0 {
+		c.say("%d recordings are on other gateways: verify there too.", recordings.Away)
 	}
 	if !report.Intact() {
 		return errQuiet

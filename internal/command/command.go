@@ -54,6 +54,9 @@ type Options struct {
 	Users     Users
 	Inventory inventory.Inventory
 	Targets   inventory.Store
+	// Elsewhere says that a session's recording is kept by another gateway; nil
+	// where there is one.
+	Elsewhere func(ctx context.Context, session string) bool
 	// Reload makes the inventory anew after Targets changed.
 	Reload     func(ctx context.Context) error
 	Sessions   *session.Manager
