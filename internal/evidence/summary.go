@@ -27,8 +27,19 @@ var summaryTemplate = template.Must(template.New("summary.tmpl.html").Funcs(temp
 	"line":  func(v any) string { return display.Line(fmt.Sprint(v), 2000) },
 	"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"clock": func(d time.Duration) string { return time.Unix(0, 0).UTC().Add(d).Format("15:04:05") },
-	"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+	"words": words,
+	"dur": func(d time.Duration) string {
+		return strings.NewReplacer("h0m0s", " h", "m0s", " min", "h", " h ", "m", " min ", "s", " s").Replace(d.Round(time.Second).String())
+	},
 }).ParseFS(summaryFiles, "summary.tmpl.html"))
+
+// words are names from the log, for people.
+func words(s string) string {
+	if w, ok := map[string]string{"totp": "authenticator app", "pg_role": "database role", "ssh_cert": "SSH certificate", "pg_token": "session token"}[s]; ok {
+		return w
+	}
+	return strings.ReplaceAll(s, "_", " ")
+}
 
 // Player plays recordings in the summary: script and style of
 // asciinema-player, which the page has too.

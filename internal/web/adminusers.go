@@ -9,6 +9,7 @@ import (
 
 	"jit-gateway/approval/mfa"
 	"jit-gateway/internal/admin"
+	"jit-gateway/internal/display"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/store"
 )
@@ -217,8 +218,11 @@ func (s *Server) enableUser(w http.ResponseWriter, r *http.Request, v *viewer) e
 func (s *Server) regroupUser(w http.ResponseWriter, r *http.Request, v *viewer) error {
 	return s.change(w, r, v, func(u identity.User) (admin.Change, string, error) {
 		groups := admin.CleanGroups([]string{r.PostFormValue("groups")})
-		if slices.Equal(groups, u.Groups) {
+		switch {
+		case slices.Equal(groups, u.Groups):
 			return admin.Change{}, "", errors.New("these are the groups already")
+		case len(groups) > 100 || slices.ContainsFunc(groups, func(g string) bool { return len(g) > 100 || display.Line(g, 100) != g }):
+			return admin.Change{}, "", errors.New("a group's name is at most 100 plain letters, digits or signs, and nobody is in more than 100")
 		}
 		ch, summary := admin.Regroup(u, groups)
 		return ch, summary, nil

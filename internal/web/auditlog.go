@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
 )
 
@@ -50,7 +51,7 @@ func (s *Server) audit(w http.ResponseWriter, r *http.Request, v *viewer) error 
 	detail := map[string]string{}
 	for k, val := range shown {
 		if val != "" {
-			detail[k] = val
+			detail[k] = display.Line(val, 200)
 		}
 	}
 	if err := s.auditRead(r, v, detail); err != nil {

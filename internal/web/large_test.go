@@ -22,7 +22,7 @@ func largeMB() int {
 	if n, err := strconv.Atoi(os.Getenv("JIT_LARGE_MB")); err == nil {
 		return n
 	}
-	return 24
+	return 20
 }
 
 const everyMoment = 2 * time.Second // of the large recording's own time

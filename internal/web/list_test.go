@@ -136,7 +136,7 @@ func TestStatesOfRecordings(t *testing.T) {
 	}
 	b.shown("damaged")
 	b.open("/sessions/" + encrypted.ID)
-	b.sees("encrypted", key.Recipient().String(), "not what the audit log has")
+	b.sees("encrypted", key.Recipient().String(), "this is not what was sealed")
 	b.seesNot("cat secret", "replay from here")
 	b.shown("encrypted")
 	for path, want := range map[string]int{"/play": 404, "/download/text": 404, "/download/cast": 404, "/download/json": 404, "/download/container": 200} {

@@ -37,9 +37,10 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request, v *viewer) error {
 		infos[i.ID] = i
 	}
 	var out []liveRow
+	may := s.watchable(r, v)
 	for i := len(rows) - 1; i >= 0; i-- {
 		row := rows[i]
-		if s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) != nil {
+		if !may(row) {
 			continue
 		}
 		l := liveRow{Row: row, Length: now.Sub(row.StartedAt)}
@@ -57,6 +58,20 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request, v *viewer) error {
 	}
 	s.render(w, r, v, http.StatusOK, "live", map[string]any{"Rows": out, "All": v.Auditor || v.Admin})
 	return nil
+}
+
+// watchable tells which live sessions the viewer may watch; a list asks once
+// for each grant.
+func (s *Server) watchable(r *http.Request, v *viewer) func(session.Row) bool {
+	known := map[string]bool{}
+	return func(row session.Row) bool {
+		ok, asked := known[row.GrantID]
+		if !asked {
+			ok = v.Auditor || v.Admin || s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) == nil
+			known[row.GrantID] = ok
+		}
+		return ok
+	}
 }
 
 // terminate ends a live session, with a reason and a fresh factor.

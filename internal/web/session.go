@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/display"
 	"jit-gateway/recording"
 	"jit-gateway/session"
 )
@@ -136,10 +137,10 @@ func (s *Server) verdict(r *http.Request, row session.Row, rec *recording.Reader
 	}
 	switch {
 	case len(bad) > 0:
-		out.Word, out.Text = "bad", "Not what the audit log has: "+sentence(errors.New(bad[0].What))
+		out.Word, out.Text = "bad", "This is not what was sealed: "+display.Line(bad[0].What, 500)+"."
 	case !rep.OK:
 		p := rep.Problems[0]
-		out.Word, out.Text = "bad", "Damaged after "+clock(p.From)+": "+sentence(errors.New(p.What))+" All that is intact is shown."
+		out.Word, out.Text = "bad", "Damaged after "+clock(p.From)+": "+display.Line(p.What, 500)+". All that is intact is shown."
 	case rep.Seal.Recovered || row.State == session.Crashed:
 		out.Word, out.Text = "warn", "Recovered after a crash: what had reached the disk is intact, up to "+clock(rep.Duration)+"."
 	case rep.Locked:

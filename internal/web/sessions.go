@@ -71,8 +71,9 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request, v *viewer) err
 			return err
 		}
 		var theirs []session.Row
+		may := s.watchable(r, v)
 		for _, row := range open {
-			if row.UserID != v.ID && s.maySee(r, v, row) && (f.State == "" || f.State == session.Open) && f.Cause == "" {
+			if row.UserID != v.ID && may(row) && (f.State == "" || f.State == session.Open) && f.Cause == "" {
 				theirs = append(theirs, row)
 			}
 		}

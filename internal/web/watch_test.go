@@ -143,6 +143,8 @@ func TestAuditor(t *testing.T) {
 		t.Errorf("the pack is %q", pack)
 	}
 	if b.open("/findings"); len(s.Events(audit.FindingRaised)) > 0 {
+		b.look(look{360, "dark"})
+		b.wide(360)
 		b.fill("main form input", "known")
 		b.click("main form button")
 		b.open("/findings?all")
