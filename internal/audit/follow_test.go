@@ -61,7 +61,7 @@ func TestFollower(t *testing.T) {
 		for range n {
 			select {
 			case <-told:
-			case <-time.After(20 * time.Second):
+			case <-time.After(40 * time.Second):
 				t.Fatal("it does not follow")
 			}
 		}

@@ -42,7 +42,7 @@ func (r *room) next(t *testing.T) Message {
 	t.Helper()
 	select {
 	case <-r.took:
-	case <-time.After(20 * time.Second):
+	case <-time.After(40 * time.Second):
 		t.Fatal("nothing was told")
 	}
 	r.mu.Lock()
@@ -232,7 +232,7 @@ func TestGivingUp(t *testing.T) {
 	f.Ask(approval.Ask{Targets: []string{"web01"}, StartAt: f.Now().Add(6 * 24 * time.Hour)})
 	tried := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(40 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			r.mu.Lock()
 			got := len(r.got)
 			r.mu.Unlock()

@@ -127,7 +127,7 @@ func TestWebhookThatIsRefused(t *testing.T) {
 	if l.Verified || l.Path != "/wrong" {
 		t.Errorf("got %+v", l)
 	}
-	for end := time.Now().Add(10 * time.Second); len(f.Events(audit.NotificationLost)) < 1 && time.Now().Before(end); {
+	for end := time.Now().Add(40 * time.Second); len(f.Events(audit.NotificationLost)) < 1 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	lost := f.Events(audit.NotificationLost)
@@ -263,7 +263,7 @@ func TestMailOverTheWire(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, bob.Body)
 		}
 	}
-	for end := time.Now().Add(10 * time.Second); len(f.Events(audit.NotificationLost)) < 1 && time.Now().Before(end); {
+	for end := time.Now().Add(40 * time.Second); len(f.Events(audit.NotificationLost)) < 1 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	// gerd's mailbox is gone: that is in the log, and holds up nobody.

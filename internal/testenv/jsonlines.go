@@ -49,7 +49,7 @@ func (s *Teller) Lines() [][]byte {
 // Wait waits until there are n lines, and returns all there are.
 func (s *Teller) Wait(n int) [][]byte {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		lines := s.Lines()
 		if len(lines) >= n {
 			return lines

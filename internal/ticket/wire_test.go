@@ -200,7 +200,7 @@ func TestNoteOverTheWire(t *testing.T) {
 		t.Errorf("got %+v, then %+v\nwant %s", first, again, want)
 	}
 	t.Logf("note as received: %s", again.Body.Body)
-	for end := time.Now().Add(10 * time.Second); len(f.Events(audit.NotificationSent)) == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(40 * time.Second); len(f.Events(audit.NotificationSent)) == 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if sent := f.Events(audit.NotificationSent); len(sent) != 1 || sent[0].Detail["ticket"] != "INC-1" || sent[0].Grant != g.ID {
@@ -222,7 +222,7 @@ func TestNoteThatIsRefused(t *testing.T) {
 		}
 	}
 	tracker.Wait(1 + 2 + 3) // two checks; one note refused for good, one at first
-	for end := time.Now().Add(10 * time.Second); len(f.Events(audit.NotificationSent)) == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(40 * time.Second); len(f.Events(audit.NotificationSent)) == 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	lost := f.Events(audit.NotificationLost)
