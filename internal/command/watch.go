@@ -51,6 +51,7 @@ func (w *watchCmd) Run(c *call) error {
 		return err
 	}
 	defer view.Close()
+	live.Flag(session.FlagWatched)
 	ended, err := c.view(row, view)
 	if ended {
 		c.say("Session %s has ended.", row.ID)
