@@ -14,6 +14,7 @@ func (p *player) key(c byte) error {
 	if len(p.escape) > 0 || c == 0x1b {
 		return p.arrow(c)
 	}
+	p.missing = ""
 	switch c {
 	case 'q', 3: // Ctrl-C
 		return io.EOF
@@ -91,11 +92,15 @@ func (p *player) typed(c byte) error {
 }
 
 func (p *player) search() error {
+	p.missing = ""
 	if p.query != "" {
-		if t, ok := p.find(p.query, p.pos); ok {
-			p.paused = true
-			return p.seek(t)
+		for _, from := range []time.Duration{p.pos, -1} { // then from the beginning
+			if t, ok := p.find(p.query, from); ok {
+				p.paused = true
+				return p.seek(t)
+			}
 		}
+		p.missing, p.paused = p.query, true
 	}
 	return p.redraw()
 }

@@ -121,6 +121,7 @@ type player struct {
 	stopIter func()
 	held     *Event // the next one, read already
 	query    string
+	missing  string // what was searched for and is nowhere
 	escape   []byte // of an arrow key
 	typing   *strings.Builder
 	lined    bool    // the last line holds our status
@@ -191,6 +192,8 @@ func (p *player) status() error {
 	switch {
 	case p.typing != nil:
 		text = "/" + display.Line(p.typing.String(), 60)
+	case p.missing != "":
+		text += "  no line has " + display.Line(p.missing, 40)
 	case p.ended:
 		text += "  end: q quits, 0 begins again"
 	case p.paused:

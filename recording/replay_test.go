@@ -110,3 +110,25 @@ func TestLeavingAReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestSearchInAReplay: it goes on from the beginning, and says when there is nothing.
+func TestSearchInAReplay(t *testing.T) {
+	r, err := OpenFile(terminalSession(t, 120, Options{}, 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for keys, want := range map[string]string{
+		"G/line 7 =\rq":         " 0:08.", // it is before the end
+		"/line 90\r/line 9 \rq": " 0:10.", // and before this
+		"/no such thing\rq":     "no line has no such thing",
+	} {
+		var out bytes.Buffer
+		if err := Replay(t.Context(), r, &out, strings.NewReader(keys), ReplayOptions{Cols: 100, Rows: 30}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("keys %q: %q is not on the screen", keys, want)
+		}
+	}
+}
