@@ -232,7 +232,7 @@ func TestG5FullSpoolAdmitsNobody(t *testing.T) {
 	t.Parallel()
 	s, o := bucketOptions(t, "")
 	p := newPlace(t, policy.Recording{}, func(x *Options) { o(x); x.Spool = 1000 })
-	p.ok(s.Kill())
+	p.ok(s.Stop())
 	first := p.record("one")
 	p.ok(p.k.Check())
 	for range 3 {

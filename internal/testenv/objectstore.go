@@ -92,11 +92,9 @@ func (o *ObjectStore) MakeBucket(ctx context.Context, name string, lock bool) er
 	return c.MakeBucket(ctx, name, minio.MakeBucketOptions{ObjectLocking: lock})
 }
 
-// Stop stops it; what it stored stays.
-func (o *ObjectStore) Stop() error { return o.proc.Stop(syscall.SIGTERM) }
-
-// Kill ends it in the middle of whatever it does.
-func (o *ObjectStore) Kill() error { return o.proc.Stop(syscall.SIGKILL) }
+// Stop ends it in the middle of whatever it does; what it has acknowledged
+// stays. Asked politely it would wait for connections that clients keep.
+func (o *ObjectStore) Stop() error { return o.proc.Stop(syscall.SIGKILL) }
 
 // versitygw is the program, built if need be.
 func versitygw(ctx context.Context) (string, error) {

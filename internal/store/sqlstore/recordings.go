@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/store"
+	"jit-gateway/session"
 )
 
 // AddRecording keeps what is known of a sealed recording. It follows from an
@@ -69,10 +72,10 @@ func (db *DB) Recordings(ctx context.Context, f store.RecordingFilter) ([]store.
 
 // changeRecording reads a row, lets fn change it, and writes it back. Without
 // an event is only what carries out a decision that has one.
-func (db *DB) changeRecording(ctx context.Context, what, session string, ev *audit.Event, fn func(*store.Recording) error) error {
+func (db *DB) changeRecording(ctx context.Context, what, id string, ev *audit.Event, fn func(*store.Recording) error) error {
 	err := db.write(ctx, func(t *tx) error {
 		var text string
-		if err := t.one([]any{&text}, "SELECT doc FROM recordings WHERE session = ?", session); err != nil {
+		if err := t.one([]any{&text}, "SELECT doc FROM recordings WHERE session = ?", id); err != nil {
 			return err
 		}
 		r, err := decode[store.Recording](text)
@@ -94,7 +97,10 @@ func (db *DB) changeRecording(ctx context.Context, what, session string, ev *aud
 			ordered, done = r.Deletion.OrderedAt, r.Deletion.DoneAt
 		}
 		if err := t.found("UPDATE recordings SET retain_until = ?, held = ?, stored_at = ?, object_held = ?, ordered_at = ?, done_at = ?, doc = ? WHERE session = ?",
-			ns(r.RetainUntil), held, ns(stored), objectHeld, ns(ordered), ns(done), text, session); err != nil {
+			ns(r.RetainUntil), held, ns(stored), objectHeld, ns(ordered), ns(done), text, id); err != nil {
+			return err
+		}
+		if err := t.flag(id, r); err != nil {
 			return err
 		}
 		if ev == nil {
@@ -104,9 +110,39 @@ func (db *DB) changeRecording(ctx context.Context, what, session string, ev *aud
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", what, session, err)
+		return fmt.Errorf("%s %s: %w", what, id, err)
 	}
 	return nil
+}
+
+// flag lets lists of sessions show that a recording is held, or deleted.
+func (t *tx) flag(id string, r store.Recording) error {
+	var text string
+	if err := t.one([]any{&text}, "SELECT doc FROM sessions WHERE id = ?", id); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // a recording can outlive the row of its session
+		}
+		return err
+	}
+	row, err := decode[session.Row](text)
+	if err != nil {
+		return err
+	}
+	was := strings.Join(row.Flags, " ")
+	for name, on := range map[string]bool{session.FlagHeld: r.Hold != nil, session.FlagRecordingDeleted: r.Deletion != nil} {
+		row.Flags = slices.DeleteFunc(row.Flags, func(f string) bool { return f == name })
+		if on {
+			row.Flags = append(row.Flags, name)
+		}
+	}
+	slices.Sort(row.Flags)
+	if strings.Join(row.Flags, " ") == was {
+		return nil
+	}
+	if text, err = encode(row); err != nil {
+		return err
+	}
+	return t.found("UPDATE sessions SET doc = ? WHERE id = ?", text, id)
 }
 
 // number is how both databases keep a yes or no.

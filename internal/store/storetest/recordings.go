@@ -6,6 +6,7 @@ import (
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/store"
+	"jit-gateway/session"
 )
 
 func (s *suite) recording(sealed time.Time, days int) store.Recording {
@@ -95,6 +96,19 @@ func recordings(s *suite) {
 	} {
 		s.is(err, store.ErrNotFound)
 	}
+}
+
+// The row of the session says that its recording is held, or deleted.
+func recordingFlags(s *suite) {
+	row := s.session(s.liveGrant(s.user("alice")))
+	s.ok(s.AddRecording(s.ctx, store.Recording{Session: row.ID, SealedAt: s.now}))
+	flags := func() []string { return must(s.Session(s.ctx, row.ID))(s).Flags }
+	s.ok(s.HoldRecording(s.ctx, row.ID, store.Hold{ByName: "carol"}, ev(audit.RecordingHeld)))
+	same(s, flags(), []string{session.FlagHeld})
+	s.ok(s.ReleaseRecording(s.ctx, row.ID, ev(audit.RecordingReleased)))
+	same(s, len(flags()), 0)
+	s.ok(s.OrderDeletion(s.ctx, row.ID, store.Deletion{OrderedAt: s.now}, ev(audit.RecordingDeleteOrdered)))
+	same(s, flags(), []string{session.FlagRecordingDeleted})
 }
 
 // A hold and a deletion at once: one wins, whichever.

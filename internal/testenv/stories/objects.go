@@ -48,7 +48,7 @@ func objects(_ *testscript.TestScript, t *tale, args []string) error {
 	case t.objects == nil || len(args) != 1:
 		return errors.New("usage: objects stop|start, after stack -objects MODE")
 	case args[0] == "stop":
-		return t.objects.Kill()
+		return t.objects.Stop()
 	case args[0] == "start":
 		return t.objects.Start(t.ctx)
 	}
