@@ -100,7 +100,7 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 func (b *tab) dump() string {
 	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Second)
 	defer cancel()
-	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href + "\n" + document.body.innerText`))
+	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href + "\n" + document.body?.innerText`))
 	if err != nil {
 		return err.Error()
 	}
@@ -160,13 +160,22 @@ func eval[T any](b *tab, js string) T {
 }
 
 // text is what the page shows.
-func (b *tab) text() string { return eval[string](b, `document.body.innerText`) }
+func (b *tab) text() string { return eval[string](b, shownText) }
+
+// shownText is nothing between two pages.
+const shownText = `document.body?.innerText ?? ""`
 
 // sees waits until the page shows each of the texts.
 func (b *tab) sees(want ...string) {
 	b.t.Helper()
 	for deadline := time.Now().Add(wait); ; time.Sleep(30 * time.Millisecond) {
-		got, missing := b.text(), ""
+		ctx, cancel := context.WithTimeout(b.ctx, wait)
+		got, err := chromedp.Run(ctx, chromedp.Evaluate[string](shownText))
+		cancel()
+		missing := ""
+		if err != nil { // a page that went away under the question; the next one is asked
+			got = ""
+		}
 		for _, w := range want {
 			if !strings.Contains(strings.ToLower(got), strings.ToLower(w)) {
 				missing = w

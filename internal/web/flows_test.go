@@ -188,7 +188,7 @@ func TestPageBindsNoKeyFromElsewhere(t *testing.T) {
 		b.open("/grants/" + g)
 		b.fill("form[action$=activate] input[name=code]", s.code("alice"))
 		b.click("form[action$=activate] button.primary")
-		b.sees(map[bool]string{true: "passes with the key that brought you here", false: "asks for one code"}[silent])
+		b.sees(map[bool]string{true: "passes with the key that brought you here", false: "asks for one more code"}[silent])
 		_, err := s.approvals.Admit(t.Context(), approval.AdmitInput{Caller: approval.Caller{UserID: "Ualice", KeyFingerprint: caller("alice").KeyFingerprint, Source: "127.0.0.1", Via: "ssh"},
 			Target: "web01", Login: "deploy", GrantID: g})
 		if (err == nil) != silent {

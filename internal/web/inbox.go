@@ -2,7 +2,9 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"jit-gateway/approval"
@@ -56,6 +58,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, v *viewer) error
 	if err != nil {
 		return err
 	}
+	after = seen(r, after)
 	if _, err := s.viewer(r); err != nil { // again, now that nothing can slip past the cursor
 		return err
 	}
@@ -75,10 +78,25 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, v *viewer) error
 			!strings.HasPrefix(string(ev.Type), "session.") {
 			continue
 		}
-		if _, err := w.Write([]byte("event: changed\ndata: " + string(ev.Type) + "\n\n")); err != nil {
+		if _, err := fmt.Fprintf(w, "id: %d\nevent: changed\ndata: %s\n\n", ev.Seq, ev.Type); err != nil {
 			return nil
 		}
 		flusher.Flush()
 	}
 	return nil
 }
+
+// seen is up to where the page knows what happened: what it said when it was
+// made, or the last event of a stream that broke. Without it, what happens
+// between a page and its stream would be missed. A page that is far behind
+// gets one event, and looks again.
+func seen(r *http.Request, last int64) int64 {
+	for _, text := range []string{r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after")} {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n <= last {
+			return max(n, last-maxBehind)
+		}
+	}
+	return last
+}
+
+const maxBehind = 1000

@@ -88,6 +88,12 @@ func TestPasskeyOnThePage(t *testing.T) {
 	}
 	b.sees("the rule wants another second factor here")
 
+	// To say no any factor will do.
+	no := s.ask(t, "orders", "orders_rw", "no", 0)
+	if got := post(t, s.httpSignIn(t, "dave"), s.URL+"/requests/"+no.ID+"/deny", url.Values{"reason": {"no"}, "code": {s.code("dave")}}, nil); got != 303 {
+		t.Errorf("denying with a code answers %d", got)
+	}
+
 	b.newPasskey("bob", "phone")
 	b.do(chromedp.Click(chromedp.CSS("#passkeys .more summary")))
 	b.fill("#passkeys input[name=name]", "Bob's phone")

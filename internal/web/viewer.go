@@ -41,6 +41,7 @@ type Pages interface {
 type viewer struct {
 	identity.User
 	page    store.PageSession
+	Seq     int64 // of the log when the page was asked for: where its stream begins
 	Admin   bool
 	Auditor bool
 }
@@ -59,6 +60,10 @@ func (s *Server) withViewer(h func(http.ResponseWriter, *http.Request, *viewer) 
 		v, err := s.viewer(r)
 		if err != nil {
 			s.notSignedIn(w, r, err)
+			return
+		}
+		if v.Seq, err = s.o.Feed.LastSeq(r.Context()); err != nil {
+			s.fail(w, r, v, err)
 			return
 		}
 		switch err := h(w, r, v); {

@@ -6,7 +6,7 @@ const changed = document.getElementById("changed");
 // Live: the server says only that something changed. A page with a form that
 // somebody is filling in is not pulled away from under them.
 if (document.body.hasAttribute("data-live") && "EventSource" in window) {
-  const source = new EventSource("/events");
+  const source = new EventSource("/events?after=" + document.body.dataset.live);
   let timer;
   source.addEventListener("changed", () => {
     clearTimeout(timer);
