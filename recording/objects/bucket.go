@@ -54,9 +54,8 @@ type Options struct {
 
 // Bucket is where recordings go. It is safe for concurrent use.
 type Bucket struct {
-	core   *minio.Core
-	o      Options
-	client *http.Client
+	core *minio.Core
+	o    Options
 }
 
 const defaultPart = 16 << 20
