@@ -28,7 +28,7 @@ func (g *gateway) identities(c *config.Config, factors *mfa.Verifier, box *seal.
 	if out.machines, err = g.machines(c, factors); err != nil {
 		return out, err
 	}
-	if out.elsewhere, err = g.elsewhere(c, box); err != nil {
+	if out.elsewhere, err = g.signInElsewhere(c, box); err != nil {
 		return out, err
 	}
 	if g.scim, err = g.newSCIM(c); err != nil {
@@ -49,8 +49,8 @@ func (g *gateway) reserved(name string) bool {
 	})
 }
 
-// elsewhere makes the sign-in through an identity provider; none without one.
-func (g *gateway) elsewhere(c *config.Config, box *seal.Box) (web.Elsewhere, error) {
+// signInElsewhere makes the sign-in through an identity provider; none without one.
+func (g *gateway) signInElsewhere(c *config.Config, box *seal.Box) (web.Elsewhere, error) {
 	o := c.OIDC
 	if o == nil {
 		return web.Elsewhere{}, nil
