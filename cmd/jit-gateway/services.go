@@ -46,7 +46,7 @@ func (s services) commands(o command.Options) (*command.Runner, error) {
 	}
 	o.Public = public(c)
 	o.Reload = s.g.reload
-	o.Elsewhere = s.g.elsewhere()
+	o.Elsewhere = s.g.keptElsewhere()
 	o.ParseTargets, o.Sync = s.g.parseImport, s.g.sources.Sync
 	o.Health = s.g.healthItems
 	o.Check = s.check

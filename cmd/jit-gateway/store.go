@@ -153,8 +153,8 @@ func (g *gateway) hearCancels() {
 	}
 }
 
-// elsewhere tells recordings that another gateway's disk keeps from lost ones.
-func (g *gateway) elsewhere() func(context.Context, string) bool {
+// keptElsewhere tells recordings that another gateway's disk keeps from lost ones.
+func (g *gateway) keptElsewhere() func(context.Context, string) bool {
 	if g.shared == nil {
 		return nil
 	}
