@@ -52,8 +52,10 @@ func gateway(t *testing.T) (*world.World, Options, *audit.Signer) {
 	ok(t, os.WriteFile(conf, []byte("name: gw\n"), 0o600))
 	return w, Options{Gateway: "gw", Program: "test", Keys: keys, SealKey: "file:" + filepath.Join(keys, "elsewhere"), Config: conf, Temp: t.TempDir(), Now: time.Now,
 		Recordings: w.Recordings,
-		Snapshot:   func(ctx context.Context, to string) error { return sqlite.Snapshot(ctx, filepath.Join(w.Dir, "jit.db"), to) },
-		Sign:       (&audit.Checkpointer{Log: w.DB, Source: w.DB, Signer: signer, Now: time.Now}).Sign}, signer
+		Snapshot: func(ctx context.Context, to string) error {
+			return sqlite.Snapshot(ctx, filepath.Join(w.Dir, "jit.db"), to)
+		},
+		Sign: (&audit.Checkpointer{Log: w.DB, Source: w.DB, Signer: signer, Now: time.Now}).Sign}, signer
 }
 
 func tree(t *testing.T, dir string) map[string]string {
