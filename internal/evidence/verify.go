@@ -108,7 +108,29 @@ func Verify(r io.ReaderAt, size int64, vkey string) (Result, error) {
 	p.proofs(vkey)
 	p.chain(m)
 	p.recordings()
+	p.papers()
 	return p.res, nil
+}
+
+// papers: what is only for reading is at least whole, and nothing lies in the
+// pack that does not belong there.
+func (p *pack) papers() {
+	for name, f := range p.files {
+		switch {
+		case name == summaryName, name == readmeName:
+			rc, err := f.Open()
+			if err == nil {
+				_, err = io.Copy(io.Discard, io.LimitReader(rc, maxRecording))
+				rc.Close()
+			}
+			if err != nil {
+				p.check(false, "%s is damaged: %v", name, err)
+			}
+		case name == manifestName, name == requestName, name == grantName, name == sessionsName, strings.HasPrefix(name, eventsDir), strings.HasPrefix(name, recordingDir):
+		default:
+			p.check(false, "%q is in the pack and belongs to none", name)
+		}
+	}
 }
 
 func (p *pack) check(ok bool, format string, args ...any) bool {

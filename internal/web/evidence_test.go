@@ -190,6 +190,7 @@ func tamper(t *testing.T, files map[string][]byte, vkey string, row session.Row)
 		"a recording more": func(f map[string][]byte) { f["recordings/SOTHER.jitrec"] = f[rec] },
 		"another site":     edit("manifest.json", `"site": "localhost"`, `"site": "evil.example"`),
 		"a forged passkey": func(f map[string][]byte) { f["request.json"] = forgeEvidence(t, f["request.json"]) },
+		"a file more":      func(f map[string][]byte) { f["letter.html"] = []byte("<h1>read this first</h1>") },
 		"nothing but paper": func(f map[string][]byte) {
 			maps.DeleteFunc(f, func(n string, _ []byte) bool { return strings.HasPrefix(n, "events/") })
 		},
