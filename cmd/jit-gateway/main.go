@@ -51,6 +51,7 @@ type local struct {
 	Seal   sealKeysCmd   `cmd:"" name:"seal-keys" help:"Seal the CAs' key files under a passphrase that is kept elsewhere."`
 	Backup backupCmd     `cmd:"" help:"Write a backup of the running gateway, without its sealing key, into a file."`
 	Revive restoreCmd    `cmd:"" name:"restore" help:"Restore a backup into an empty data directory; no gateway may run on it."`
+	Store  storeCmd      `cmd:"" help:"Copy the store to PostgreSQL."`
 	Verify verifyCmd     `cmd:"" help:"Verify an evidence pack or an access report offline."`
 	Ver    verCmd        `cmd:"" name:"version" help:"Print the version."`
 }
