@@ -36,9 +36,10 @@ picture: deps-demo build $(DEMO) ## the README's terminal picture, from a real r
 
 screenshots: deps-test ## docs/images/page-*.png: the page as Chromium shows it
 	@rm -rf bin/screenshots && mkdir -p bin/screenshots docs/images
-	JIT_SCREENSHOTS=$(CURDIR)/bin/screenshots go test -count=1 -run '^TestEveryPage$$' ./internal/web
+	JIT_SCREENSHOTS=$(CURDIR)/bin/screenshots go test -count=1 -run '^Test(EveryPage|EvidencePack)$$' ./internal/web
 	@cd bin/screenshots && cp request-phone-light.png ../../docs/images/page-request.png && cp access-phone-dark.png ../../docs/images/page-access.png && \
-		cp replay-desk-dark.png ../../docs/images/page-replay.png && cp sql-desk-light.png ../../docs/images/page-sql.png
+		cp replay-desk-dark.png ../../docs/images/page-replay.png && cp sql-desk-light.png ../../docs/images/page-sql.png && \
+		cp live-desk-light.png ../../docs/images/page-live.png && cp summary-desk-light.png ../../docs/images/page-summary.png
 
 test: deps-test fmt-check vet lint test-unit test-stories ## everything but the client matrix; under ten minutes
 
