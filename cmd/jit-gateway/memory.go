@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -9,10 +10,14 @@ import (
 
 const (
 	trimEvery = 5 * time.Second
+	trimApart = 6 // times trimEvery, at least
 	// A gateway that allocates less than this in that time is quiet, and one
 	// that has allocated more since its last collection has something to give back.
-	trimQuiet = 4 << 20
+	trimQuiet = 16 << 20
 	trimWorth = 32 << 20
+	// Each collection halves stacks that are mostly empty; those of a key
+	// exchange are eight or sixteen times as large as what waits on them.
+	trimRounds = 3
 )
 
 // trimMemory gives memory back when a busy time is over. Between collections
@@ -31,16 +36,19 @@ func trimEach(ctx context.Context, every time.Duration) error {
 	}
 	last := allocated()
 	trimmed := last
-	for {
+	for since := trimApart; ; since++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 		now := allocated()
-		if now-last < trimQuiet && now-trimmed > trimWorth {
+		if since >= trimApart && now-last < trimQuiet && now-trimmed > trimWorth {
+			for range trimRounds {
+				runtime.GC()
+			}
 			debug.FreeOSMemory()
-			trimmed = now
+			trimmed, since = allocated(), 0
 		}
 		last = now
 	}

@@ -60,7 +60,7 @@ func (l *leaker) hold(ctx context.Context, r *runner, s *stack.Stack, numbers ..
 			})
 		}
 		wg.Wait()
-		time.Sleep(12 * time.Second) // recorders give back their buffers after five, the gateway its garbage after ten
+		time.Sleep(45 * time.Second) // the gateway gives its garbage back when it has been quiet for a while
 		after, err := memory(pids)
 		if err != nil {
 			return err
