@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -211,5 +210,5 @@ func mentioned(t *testing.T, path, word string) bool {
 // Printed with -v, for who wants to know how large the table is.
 func TestSizeOfTheTable(t *testing.T) {
 	combos := 2 << len(switches)
-	t.Log(fmt.Sprintf("decision table: %d rows by hand, %d combinations", len(table), combos))
+	t.Logf("decision table: %d rows by hand, %d combinations", len(table), combos)
 }

@@ -37,6 +37,18 @@ func (r requestJSON) MarshalJSON() ([]byte, error) {
 	return slices.Concat(b[:len(b)-1], []byte(`,"digest":`), d, []byte("}")), nil
 }
 
+// UnmarshalJSON implements json.Unmarshaler, for the same reason.
+func (r *requestJSON) UnmarshalJSON(b []byte) error {
+	var d struct {
+		Digest string `json:"digest"`
+	}
+	if err := json.Unmarshal(b, &d); err != nil {
+		return err
+	}
+	r.Digest = d.Digest
+	return json.Unmarshal(b, &r.Request)
+}
+
 func requestView(r approval.Request) requestJSON { return requestJSON{r, r.Digest()} }
 
 func (r *requestsCmd) Run(c *call) error {
