@@ -37,7 +37,7 @@ func TestG6WhatWidens(t *testing.T) {
 	if u.Groups[0] != "sre" || summary != "change the user alice, groups: " {
 		t.Errorf("%v %q", u.Groups, summary)
 	}
-	if got := CleanGroups([]string{"b,a", " a\n c "}); !slices.Equal(got, []string{"a", "b", "c"}) {
+	if got := CleanGroups([]string{"b,a", " a\n c ", "web leads"}); !slices.Equal(got, []string{"a", "b", "c", "web leads"}) {
 		t.Errorf("%q", got)
 	}
 }

@@ -32,12 +32,16 @@ func Regroup(u identity.User, groups []string) (Change, string) {
 	return Change{Update: &up}, "change the user " + u.Name + ", groups: " + after
 }
 
-// CleanGroups splits, sorts and compacts what a person typed.
+// CleanGroups splits, sorts and compacts what a person typed: at commas and
+// line ends, never at blanks, which names of groups may hold. "web leads" must
+// not become the group leads.
 func CleanGroups(gs []string) []string {
 	var out []string
 	for _, g := range gs {
-		for _, one := range strings.FieldsFunc(g, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' }) {
-			out = append(out, one)
+		for _, one := range strings.FieldsFunc(g, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
+			if one = strings.TrimSpace(one); one != "" {
+				out = append(out, one)
+			}
 		}
 	}
 	slices.Sort(out)
