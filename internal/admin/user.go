@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
@@ -38,11 +39,7 @@ func Regroup(u identity.User, groups []string) (Change, string) {
 func CleanGroups(gs []string) []string {
 	var out []string
 	for _, g := range gs {
-		for _, one := range strings.FieldsFunc(g, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
-			if one = strings.TrimSpace(one); one != "" {
-				out = append(out, one)
-			}
-		}
+		out = append(out, strings.FieldsFunc(g, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
