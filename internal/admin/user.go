@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
@@ -39,7 +38,11 @@ func Regroup(u identity.User, groups []string) (Change, string) {
 func CleanGroups(gs []string) []string {
 	var out []string
 	for _, g := range gs {
-		out = append(out, strings.FieldsFunc(g, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })...)
+		for _, one := range strings.FieldsFunc(g, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
+			if one = strings.TrimSpace(one); one != "" {
+				out = append(out, one)
+			}
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
