@@ -98,6 +98,7 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 		ev.Detail["client"] = s.row.Client
 	}
 	if err := m.o.Store.BeginSession(ctx, s.row, ev); err != nil {
+		s.refused.Store(true)
 		_, sealErr := s.rec.Seal("refused")
 		if err := errors.Join(sealErr, m.o.Recordings.Remove(s.row.ID)); err != nil {
 			m.o.Logger.Warn("remove the recording of a refused session", "session", s.row.ID, "err", err)

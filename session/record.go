@@ -15,8 +15,18 @@ func (m *Manager) recordingOptions(s *Session) recording.Options {
 	r := s.adm.Rule().Recording
 	return recording.Options{
 		Strict: r.Strict, Recipients: r.Recipients, Index: r.Index, Now: m.o.Clock.Now,
-		OnSegment: func(i recording.SegmentInfo) error { return m.append(SegmentEvent(s.row, i)) },
-		OnSealed:  func(seal recording.Seal) error { m.logSeal(SealEvent(s.row, seal)); return nil },
+		OnSegment: func(i recording.SegmentInfo) error {
+			if s.refused.Load() {
+				return nil
+			}
+			return m.append(SegmentEvent(s.row, i))
+		},
+		OnSealed: func(seal recording.Seal) error {
+			if !s.refused.Load() {
+				m.logSeal(SealEvent(s.row, seal))
+			}
+			return nil
+		},
 	}
 }
 

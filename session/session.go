@@ -16,12 +16,13 @@ import (
 // A Session is one proxied connection under a grant, from Begin to Finish.
 // Its methods are safe for concurrent use.
 type Session struct {
-	m      *Manager
-	adm    approval.Admission
-	row    Row // as begun; never changed
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	rec    *recording.Writer
+	refused atomic.Bool // it never began: its recording is no leaf of the log
+	m       *Manager
+	adm     approval.Admission
+	row     Row // as begun; never changed
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	rec     *recording.Writer
 
 	// Guarded by m.mu.
 	end    time.Time     // by the wall clock
