@@ -40,7 +40,7 @@ func upstreamProcesses(marker string) int {
 // G3: the end is exact, the user is told why, and the target's side is gone.
 func TestG3ExpiryEndsSession(t *testing.T) {
 	g := newGateway(t, gatewayOptions{})
-	gr := g.grant("alice", "web01", "deploy", 2500*time.Millisecond)
+	gr := g.grant("alice", "web01", "deploy", 4*time.Second)
 	p, expect := g.terminal("ssh", "-tt", "web01")
 	expect(`\$ `)
 	marker := fmt.Sprintf("%d.5", 90000+time.Now().UnixNano()%10000)
