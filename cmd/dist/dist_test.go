@@ -17,7 +17,7 @@ func TestPackagesAreReproducibleAndReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := contents(self)
+	files, err := contents("Makefile") // in place of the program, which takes long to compress
 	if err != nil {
 		t.Fatal(err)
 	}

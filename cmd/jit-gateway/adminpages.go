@@ -70,7 +70,7 @@ func (g *gateway) health(ctx context.Context) []web.Health {
 	verdict(g.sessions.StoreOK(), "Store", "It answers.", "Without it nobody is admitted, and live sessions end after the grace.")
 	verdict(g.sessions.ClockOK(ctx), "Clock", "It is not behind what the store has seen.", "Mend the clock. An administrator can reset the mark if it was ahead by mistake.")
 	g.healthOfLog(ctx, add)
-	verdict(g.sinks.Check(), "Copies of the log", "No required copy is behind.", "Until it is mended nobody is admitted.")
+	verdict(g.sinksOK(ctx), "Copies of the log", "No required copy is behind.", "Until it is mended nobody is admitted.")
 	g.healthOfDisk(add)
 	g.healthOfCertificate(add)
 	g.healthOfCredentials(ctx, add)

@@ -285,10 +285,11 @@ func (g *gateway) close() error {
 // mayAdmit refuses when the clock cannot be trusted, a required copy of the
 // log is not being made, or too many recordings wait for the object store.
 func (g *gateway) mayAdmit(ctx context.Context) error {
-	for _, check := range []func() error{g.sinks.Check, g.keeper.Check} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := g.sinksOK(ctx); err != nil {
+		return err
+	}
+	if err := g.keeper.Check(); err != nil {
+		return err
 	}
 	if err := g.db.ClockOK(ctx); err != nil {
 		return err

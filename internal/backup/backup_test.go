@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,6 +155,9 @@ func TestBackupIsWholeOrRefused(t *testing.T) {
 	ok(t, err)
 	whole := b.Bytes()
 	base := t.TempDir()
+	good := filepath.Join(base, "good")
+	_, err = Read(bytes.NewReader(whole), good)
+	ok(t, err)
 	for i := range 60 { // cut, and changed, all over the file
 		at := len(whole) * i / 60
 		flipped := bytes.Clone(whole)
@@ -161,7 +165,11 @@ func TestBackupIsWholeOrRefused(t *testing.T) {
 		for name, bad := range map[string][]byte{"cut": whole[:at], "flipped": flipped} {
 			dir := filepath.Join(base, fmt.Sprintf("%s%d", name, i))
 			if _, err := Read(bytes.NewReader(bad), dir); err == nil {
-				t.Errorf("%s at %d of %d: restored", name, at, len(whole))
+				// Some bits of a compressed stream change nothing of what it holds.
+				if name == "cut" || !sameFiles(t, good, dir) {
+					t.Errorf("%s at %d of %d: restored", name, at, len(whole))
+				}
+				continue
 			}
 			if left, _ := os.ReadDir(dir); len(left) != 0 {
 				t.Errorf("%s at %d: left %v", name, at, left)
@@ -249,4 +257,23 @@ func TestG8HostileBackup(t *testing.T) {
 			t.Errorf("%s: %v beside the directory", name, left)
 		}
 	}
+}
+
+// sameFiles reports whether two directories hold the same files.
+func sameFiles(t *testing.T, a, b string) bool {
+	t.Helper()
+	read := func(dir string) map[string]string {
+		out := map[string]string{}
+		ok(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			raw, err := os.ReadFile(path)
+			rel, _ := filepath.Rel(dir, path)
+			out[rel] = string(raw)
+			return err
+		}))
+		return out
+	}
+	return maps.Equal(read(a), read(b))
 }
