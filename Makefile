@@ -46,12 +46,12 @@ test: deps-test fmt-check vet lint test-unit test-stories ## everything but the 
 # Unit tests and browser tests of every package but the stories' one, with the
 # race detector.
 test-unit: deps-test
-	go test -race -timeout 8m $$(go list ./... | grep -v -x jit-gateway/cmd/jit-gateway)
+	go test -race -p 3 -timeout 8m $$(go list ./... | grep -v -x jit-gateway/cmd/jit-gateway)
 
 # End-to-end stories: testdata/script, with the real ssh, sshd, psql and
 # PostgreSQL. The test binary is the gateway.
 test-stories: deps-test
-	go test -race -timeout 8m ./cmd/jit-gateway
+	go test -race -parallel 6 -timeout 8m ./cmd/jit-gateway
 
 test-clients: deps-clients build $(DEMO) test-gateways ## the black-box matrix of SSH and PostgreSQL clients
 	@testdata/clients/run
