@@ -41,17 +41,18 @@ screenshots: deps-test ## docs/images/page-*.png: the page as Chromium shows it
 		cp replay-desk-dark.png ../../docs/images/page-replay.png && cp sql-desk-light.png ../../docs/images/page-sql.png && \
 		cp live-desk-light.png ../../docs/images/page-live.png && cp summary-desk-light.png ../../docs/images/page-summary.png
 
-test: deps-test fmt-check vet lint test-unit test-stories ## everything but the client matrix; under ten minutes
+test: deps-test fmt-check vet lint ## everything but the client matrix; under ten minutes
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-unit test-stories
 
 # Unit tests and browser tests of every package but the stories' one, with the
 # race detector.
 test-unit: deps-test
-	go test -race -p 3 -timeout 8m $$(go list ./... | grep -v -x jit-gateway/cmd/jit-gateway)
+	go test -race -timeout 12m $$(go list ./... | grep -v -x jit-gateway/cmd/jit-gateway)
 
 # End-to-end stories: testdata/script, with the real ssh, sshd, psql and
 # PostgreSQL. The test binary is the gateway.
 test-stories: deps-test
-	go test -race -parallel 6 -timeout 8m ./cmd/jit-gateway
+	go test -race -parallel 5 -timeout 12m ./cmd/jit-gateway
 
 test-clients: deps-clients build $(DEMO) test-gateways ## the black-box matrix of SSH and PostgreSQL clients
 	@testdata/clients/run

@@ -128,7 +128,7 @@ func (m *Manager) newSession(adm approval.Admission, meta Meta) *Session {
 	grant, user := adm.Grant(), adm.User()
 	s := &Session{
 		m: m, adm: adm, warnings: make(chan Warning, 4), finished: make(chan struct{}),
-		creds: map[string]Credential{}, held: map[string]Destroyer{}, attached: map[int]func(){},
+		creds: map[string]Credential{}, held: map[string]Destroyer{}, attached: map[int]attachment{},
 		row: Row{
 			ID: id.New(id.Session), GrantID: grant.ID, RequestID: grant.RequestID, UserID: user.ID, User: user.Name,
 			Target: adm.Target().Name, Login: adm.Login(), Protocol: meta.Protocol, Source: meta.Source, Client: meta.Client,

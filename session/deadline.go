@@ -171,5 +171,7 @@ func (m *Manager) cut(s *Session, t *Termination) {
 	s.term = t
 	s.mu.Unlock()
 	s.cancel(t)
-	time.AfterFunc(m.o.CutGrace, s.closeAttached)
+	for _, grace := range []time.Duration{m.o.CutGrace, m.o.TellGrace} {
+		time.AfterFunc(grace, func() { s.closeAttached(grace) })
+	}
 }

@@ -45,6 +45,9 @@ type Options struct {
 	// whatever their handler does: 75 ms if zero, so that a peer that does not
 	// read cannot stretch the end past G3's 100 ms.
 	CutGrace time.Duration
+	// TellGrace is the same for the client's leg, once the target's is closed:
+	// 1 s if zero. Nothing but the reason passes there.
+	TellGrace time.Duration
 	// DeadAfter is how long an instance's last beat is good for: 30 s if zero.
 	// Where others may be cut off from the store it MUST be longer than their
 	// StoreGrace, after which they have ended their sessions themselves.
@@ -103,7 +106,7 @@ func (o *Options) check() error {
 		o.Logger = slog.Default()
 	}
 	for d, def := range map[*time.Duration]time.Duration{
-		&o.StoreGrace: time.Minute, &o.CutGrace: 75 * time.Millisecond,
+		&o.StoreGrace: time.Minute, &o.CutGrace: 75 * time.Millisecond, &o.TellGrace: time.Second,
 		&o.DeadAfter: 30 * time.Second, &o.ClockTolerance: 2 * time.Second,
 	} {
 		if *d == 0 {

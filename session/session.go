@@ -40,7 +40,7 @@ type Session struct {
 	term     *Termination
 	creds    map[string]Credential // not known to be dead
 	held     map[string]Destroyer
-	attached map[int]func() // closers
+	attached map[int]attachment
 	attachNo int
 	flags    []string
 
@@ -96,19 +96,30 @@ func (s *Session) Warnings() <-chan Warning { return s.warnings }
 // method, because Close may wait for a peer that does not read. detach takes
 // it back.
 func (s *Session) Attach(c io.Closer) (detach func()) {
+	return s.attach(c, s.m.o.CutGrace)
+}
+
+// AttachClient does so for the client's leg, TellGrace after a termination:
+// with the target's leg gone nothing is relayed on it any more, and a busy
+// machine needs longer than CutGrace to bring the reason to the user.
+func (s *Session) AttachClient(c io.Closer) (detach func()) {
+	return s.attach(c, s.m.o.TellGrace)
+}
+
+func (s *Session) attach(c io.Closer, grace time.Duration) (detach func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachNo++
 	n := s.attachNo
-	s.attached[n] = func() {
+	s.attached[n] = attachment{grace, func() {
 		if a, ok := c.(interface{ Abort() error }); ok {
 			a.Abort()
 			return
 		}
 		c.Close()
-	}
-	if s.term != nil { // the manager's own round may be over
-		time.AfterFunc(s.m.o.CutGrace, s.closeAttached)
+	}}
+	if s.term != nil { // the manager's own rounds may be over
+		time.AfterFunc(grace, func() { s.closeAttached(grace) })
 	}
 	return func() {
 		s.mu.Lock()
@@ -117,15 +128,24 @@ func (s *Session) Attach(c io.Closer) (detach func()) {
 	}
 }
 
-// closeAttached is what the manager does when a handler may be stuck. Each
-// close has a goroutine of its own, because it may be stuck too.
-func (s *Session) closeAttached() {
+// attachment is a transport and how long after a termination it is closed.
+type attachment struct {
+	grace time.Duration
+	close func()
+}
+
+// closeAttached is what the manager does when a handler may be stuck, to the
+// transports whose grace is over. Each close has a goroutine of its own,
+// because it may be stuck too.
+func (s *Session) closeAttached(grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.attached {
-		go c()
+	for n, a := range s.attached {
+		if a.grace <= grace {
+			go a.close()
+			delete(s.attached, n)
+		}
 	}
-	clear(s.attached)
 }
 
 // Count adds to the bytes from (in) and to (out) the user, and is activity.

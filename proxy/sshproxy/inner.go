@@ -69,7 +69,7 @@ func (s *Server) inner(ctx context.Context, p *peer, t inventory.Target, conn ne
 			s.o.Log.Error("finish session", "session", sess.ID(), "error", err)
 		}
 	}()
-	defer sess.Attach(conn)()
+	defer sess.AttachClient(conn)()
 
 	// Steps 7 and 8: Dial, verify, mint.
 	began := time.Now()

@@ -157,7 +157,7 @@ func (s *Server) tellWatched(ev audit.Event, what string) {
 }
 
 // closeGrace is what sessions get to tell their users why they end.
-const closeGrace = 250 * time.Millisecond
+const closeGrace = time.Second
 
 // closeOuters ends the connections of a user, or those with one of their keys.
 func (s *Server) closeOuters(user, fingerprint, why string) {
