@@ -101,7 +101,7 @@ type cast struct {
 
 func (c *cast) header(r *Reader, cols, rows uint32) {
 	h := r.Header()
-	cols, rows = max(min(cols, vt.MaxCols), 1), max(min(rows, vt.MaxRows), 1)
+	cols, rows = width(cols), height(rows)
 	name := fmt.Sprintf("%s: %s as %s on %s", word(h.Session), word(h.User), word(h.Login), word(h.Target))
 	if c.v == 2 {
 		json.NewEncoder(c.b).Encode(map[string]any{ //nolint:errcheck // Flush reports it

@@ -52,7 +52,7 @@ func (r *Reader) Screen() (ch, cols, rows uint32, ok bool, err error) {
 			continue
 		}
 		if p, is := ev.Payload.(Resize); is {
-			return ev.Channel, size(p.Cols, vt.MaxCols), size(p.Rows, vt.MaxRows), true, nil
+			return ev.Channel, width(p.Cols), height(p.Rows), true, nil
 		}
 		if ev.Kind == KindOutput && !ok {
 			ch, ok = ev.Channel, true
@@ -64,7 +64,18 @@ func (r *Reader) Screen() (ch, cols, rows uint32, ok bool, err error) {
 	return ch, 80, 24, ok, nil
 }
 
-func size(n uint32, most int) uint32 { return max(min(n, uint32(most)), 1) }
+func width(n uint32) uint32 { return sizeOr(n, 80, vt.MaxCols) }
+
+func height(n uint32) uint32 { return sizeOr(n, 24, vt.MaxRows) }
+
+// sizeOr is a terminal's size within bounds; 0, which a script's terminal has,
+// is what a terminal usually has.
+func sizeOr(n, usual uint32, most int) uint32 {
+	if n == 0 {
+		return usual
+	}
+	return min(n, uint32(most))
+}
 
 // Piece reads what a channel showed after the moment from; a negative one is
 // the beginning. With screen it begins with a snapshot, which a reader who
@@ -84,7 +95,7 @@ func (r *Reader) Piece(ch uint32, from time.Duration, screen bool) (Piece, error
 				continue
 			}
 			sz, _ := s.Payload.(Screen)
-			p.Cols, p.Rows, terminal = size(sz.Cols, vt.MaxCols), size(sz.Rows, vt.MaxRows), true
+			p.Cols, p.Rows, terminal = width(sz.Cols), height(sz.Rows), true
 			if screen {
 				var f vt.Filter
 				p.Init = string(f.Append(nil, s.Data))
@@ -146,7 +157,7 @@ func (f *pieceFiller) event(ev Event) {
 		if ev.Channel != f.ch {
 			return
 		}
-		cols, rows := size(p.Cols, vt.MaxCols), size(p.Rows, vt.MaxRows)
+		cols, rows := width(p.Cols), height(p.Rows)
 		if !f.terminal && !f.begun {
 			f.p.Cols, f.p.Rows = cols, rows
 		} else {

@@ -15,7 +15,7 @@ func TestApproveShorterOnAPhone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := s.browser(t, 360).signIn("bob")
-	b.sees("nobody is waiting for you")
+	b.sees("no request waits for your answer")
 	r := s.ask(t, "web01", "deploy", "nginx 502s, <b>INC-4211</b>\u202e", time.Hour)
 	b.sees("alice asks for deploy on web01", "<b>INC-4211</b>\\u{202e}", r.ID) // by itself, and hostile text stays text (G11)
 

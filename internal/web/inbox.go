@@ -74,9 +74,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, v *viewer) error
 			flusher.Flush()
 			return nil
 		}
-		if !strings.HasPrefix(string(ev.Type), "request.") && !strings.HasPrefix(string(ev.Type), "grant.") &&
-			!strings.HasPrefix(string(ev.Type), "session.") {
-			continue
+		if ev.Type == audit.RequestRefused || !strings.HasPrefix(string(ev.Type), "request.") &&
+			!strings.HasPrefix(string(ev.Type), "grant.") && !strings.HasPrefix(string(ev.Type), "session.") {
+			continue // a refusal changes no page; one that looked at a form would make it look again, for ever
 		}
 		if _, err := fmt.Fprintf(w, "id: %d\nevent: changed\ndata: %s\n\n", ev.Seq, ev.Type); err != nil {
 			return nil

@@ -26,7 +26,7 @@ func TestSignIn(t *testing.T) {
 	if status := b.click("main form button"); status != 200 || b.path() != "/" {
 		t.Fatalf("signing in answers %d at %s", status, b.path())
 	}
-	b.sees("nobody is waiting for you", "bob")
+	b.sees("no request waits for your answer", "bob")
 	if c := eval[string](b, `document.cookie`); c != "" {
 		t.Errorf("scripts can read the cookie: %q", c)
 	}

@@ -124,6 +124,9 @@ func (o *liveStream) json(v any) {
 }
 
 func (o *liveStream) reset(cols, rows uint32, init string) {
+	if cols == 0 || rows == 0 { // a script's terminal
+		cols, rows = 80, 24
+	}
 	if o.terminal {
 		o.json(map[string]any{"cols": min(cols, 500), "rows": min(rows, 200), "time": o.last.Seconds(), "init": init})
 	}
