@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -266,14 +267,32 @@ func (w *world) connect(user, db, password string, options ...string) (*pgx.Conn
 	return c, err
 }
 
+// The clock is the test's, so that a slow machine does not earn new attempts.
 func TestFailedLoginsAreLimited(t *testing.T) {
-	w := newWorld(t, plain(nil))
-	var last error
-	for range failBurst + 1 {
-		_, last = w.connect("nobody", "orders", "wrong")
+	var passed atomic.Int64
+	begin := time.Now()
+	w := newWorld(t, plain(nil), func(o *Options) {
+		o.Now = func() time.Time { return begin.Add(time.Duration(passed.Load())) }
+	})
+	attempt := func() string {
+		_, err := w.connect("nobody", "orders", "wrong")
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		return e.Code
 	}
-	if e, ok := errors.AsType[*pgconn.PgError](last); !ok || e.Code != stateTooMany {
-		t.Errorf("after %d failures: %v", failBurst, last)
+	for n := range failBurst {
+		if code := attempt(); code != stateAuth {
+			t.Fatalf("failure %d: %s", n+1, code)
+		}
+	}
+	if code := attempt(); code != stateTooMany {
+		t.Errorf("after %d failures: %s", failBurst, code)
+	}
+	passed.Add(int64(failEvery))
+	if code := attempt(); code != stateAuth {
+		t.Errorf("%s later: %s", failEvery, code)
 	}
 }
 
