@@ -87,12 +87,15 @@ func (w *writer) attempt(group []*job) (first *audit.Leaf, got outcome, err erro
 		err = fmt.Errorf("make a change of the store durable: %w", err)
 		if w.broken != nil {
 			w.undo()
-			return t.first, unknown, err
+			return t.first(), unknown, err
 		}
 		return nil, w.giveUp(group, err), err
 	}
 	if grew {
 		w.edge = *edge
+		if !w.db.dialect.Shared {
+			w.db.recent.add(t.leaves)
+		}
 		w.db.feed.publish(edge.Size()-1, edge.Tree())
 	}
 	return nil, settled, nil
@@ -224,9 +227,9 @@ func (w *writer) one(t *tx, j *job) error {
 	if err := w.exec("SAVEPOINT change"); err != nil {
 		return fmt.Errorf("begin a change of the store: %w", err)
 	}
-	before, first := t.edge.Clone(), t.first
+	before, had := t.edge.Clone(), len(t.leaves)
 	if j.err = protect(j.fn, t); j.err != nil {
-		*t.edge, t.first = before, first
+		*t.edge, t.leaves = before, t.leaves[:had]
 		if w.broken != nil {
 			return j.err
 		}
@@ -259,6 +262,7 @@ func protect(fn func(*tx) error, t *tx) (err error) {
 // undo ends a transaction that failed, and forgets what was assumed of it. It
 // tells whether trying again may help.
 func (w *writer) undo() outcome {
+	w.db.recent.forget()
 	if w.conn == nil || w.broken != nil {
 		w.drop()
 		return undone

@@ -45,6 +45,11 @@ func (db *DB) AppendAll(ctx context.Context, evs []audit.Event) ([]audit.Event, 
 // share waits while the store cannot be reached: that passes, or the gateway
 // ends its sessions for it (G5), which is not for every reader to decide.
 func (db *DB) Events(ctx context.Context, after int64, n int) ([]audit.Event, error) {
+	if db.feed.failed() == nil && ctx.Err() == nil {
+		if evs, ok, err := db.recent.after(after, limit(n)); ok || err != nil {
+			return evs, err
+		}
+	}
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		evs, err := list(ctx, db.read, "read audit events", "SELECT leaf FROM events WHERE seq > ? ORDER BY seq LIMIT ?", []any{after, limit(n)}, doc[audit.Event])
 		if err == nil || !db.dialect.Shared || ctx.Err() != nil || !db.dialect.Gone(err) || db.feed.failed() != nil {

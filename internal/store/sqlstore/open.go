@@ -56,6 +56,7 @@ type DB struct {
 	read    *pool
 	lines   Lines
 	feed    feed
+	recent  recent
 	clock   highWater
 	closed  atomic.Bool
 }

@@ -15,9 +15,9 @@ import (
 
 // tx is what a change may do. It is valid while the change's function runs.
 type tx struct {
-	w     *writer
-	edge  *audit.Edge
-	first *audit.Leaf // the first event of the transaction
+	w      *writer
+	edge   *audit.Edge
+	leaves []audit.Leaf // the events of the transaction
 }
 
 // exec runs a statement and returns how many rows it changed.
@@ -116,11 +116,17 @@ func (t *tx) append(e audit.Event) (audit.Event, error) {
 	if err != nil {
 		return e, fmt.Errorf("append the audit event %s: %w", e.Type, err)
 	}
-	if t.first == nil {
-		t.first = &audit.Leaf{Seq: e.Seq, Data: leaf}
-	}
+	t.leaves = append(t.leaves, audit.Leaf{Seq: e.Seq, Data: leaf})
 	t.w.db.sawEvent(e.Time)
 	return e, nil
+}
+
+// first is the first event of the transaction, if it has one.
+func (t *tx) first() *audit.Leaf {
+	if len(t.leaves) == 0 {
+		return nil
+	}
+	return &t.leaves[0]
 }
 
 // change is write for a change with one event, which is appended after fn.
