@@ -65,3 +65,55 @@ func TestG8DroppedLinesAreGone(t *testing.T) {
 		}
 	}
 }
+
+// While somebody searches, the log of changes keeps what was dropped. The next
+// call empties it, also one that has nothing to drop.
+func TestG8DroppedLinesAreGoneAfterTheSearch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.db")
+	db := openAt(t, path)
+	row := session.Row{ID: "S1", UserID: "U1", Target: "web01", StartedAt: time.Now(), State: session.Open}
+	if err := db.BeginSession(t.Context(), row, audit.Event{Type: audit.SessionStarted}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.IndexLines(t.Context(), "S1", []store.Line{{Kind: "output", Text: "hunter2correcthorse"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.lines.write.ExecContext(t.Context(), "PRAGMA busy_timeout = 0"); err != nil {
+		t.Fatal(err)
+	}
+	search, err := db.lines.read.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := search.QueryRow("SELECT count(*) FROM lines").Scan(&n); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	kept := func() (where []string) {
+		for _, suffix := range []string{"", "-wal"} {
+			b, err := os.ReadFile(filepath.Join(filepath.Dir(path), "gateway-search.db"+suffix))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, []byte("hunter2correcthorse")) {
+				where = append(where, "gateway-search.db"+suffix)
+			}
+		}
+		return where
+	}
+	if err := db.DropIndex(t.Context(), "S1"); err != nil {
+		t.Fatal(err)
+	}
+	if len(kept()) == 0 {
+		t.Fatal("the search was not in the way")
+	}
+	if err := search.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.DropIndex(t.Context(), "S9"); err != nil {
+		t.Fatal(err)
+	}
+	if where := kept(); len(where) > 0 {
+		t.Errorf("%v still have it", where)
+	}
+}

@@ -19,10 +19,13 @@ type lineIndex struct {
 	mu    sync.Mutex // one writer
 	write *sql.DB
 	read  *sql.DB
+	// stale: the log of changes may still have pages of what was dropped, since
+	// a search was in the way, or the process that dropped it was killed.
+	stale bool
 }
 
 func openLines(ctx context.Context, path string) (_ *lineIndex, err error) {
-	x := &lineIndex{}
+	x := &lineIndex{stale: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open search index %s (it may be deleted and built again): %w", path, err), x.close())
@@ -162,31 +165,51 @@ func ftsQuery(s string) string {
 	return strings.Join(terms, " AND ")
 }
 
-// DropIndex implements sqlstore.Lines.
+// DropIndex implements sqlstore.Lines. Each recording that is to be indexed is
+// dropped first, and hardly any has been indexed before.
 func (x *lineIndex) DropIndex(ctx context.Context, sessionID string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	t, err := x.write.BeginTx(ctx, nil)
-	if err != nil {
+	if err := x.drop(ctx, sessionID); err != nil {
 		return fmt.Errorf("drop the index of session %s: %w", sessionID, err)
 	}
-	defer t.Rollback() // does nothing after Commit
-	for _, q := range []string{
-		"INSERT INTO line_words (line_words, rowid, text) SELECT 'delete', l.id, l.text FROM lines l JOIN indexed_sessions s ON s.id = l.session WHERE s.session = ?",
-		"DELETE FROM lines WHERE session = (SELECT id FROM indexed_sessions WHERE session = ?)",
-		"DELETE FROM indexed_sessions WHERE session = ?",
-	} {
-		if _, err := t.ExecContext(ctx, q, sessionID); err != nil {
-			return fmt.Errorf("drop the index of session %s: %w", sessionID, err)
+	return nil
+}
+
+func (x *lineIndex) drop(ctx context.Context, sessionID string) error {
+	var indexed bool
+	if err := x.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM indexed_sessions WHERE session = ?)", sessionID).Scan(&indexed); err != nil {
+		return err
+	}
+	if indexed {
+		t, err := x.write.BeginTx(ctx, nil)
+		if err != nil {
+			return err
 		}
+		defer t.Rollback() // does nothing after Commit
+		for _, q := range []string{
+			"INSERT INTO line_words (line_words, rowid, text) SELECT 'delete', l.id, l.text FROM lines l JOIN indexed_sessions s ON s.id = l.session WHERE s.session = ?",
+			"DELETE FROM lines WHERE session = (SELECT id FROM indexed_sessions WHERE session = ?)",
+			"DELETE FROM indexed_sessions WHERE session = ?",
+		} {
+			if _, err := t.ExecContext(ctx, q, sessionID); err != nil {
+				return err
+			}
+		}
+		if err := t.Commit(); err != nil {
+			return err
+		}
+		x.stale = true
 	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("drop the index of session %s: %w", sessionID, err)
+	if !x.stale {
+		return nil
 	}
-	// The log of changes still has the old pages. While somebody searches it
-	// cannot be emptied; then a later change does it.
-	if _, err := x.write.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-		return fmt.Errorf("drop the index of session %s: %w", sessionID, err)
+	// While somebody searches the log of changes cannot be emptied; then a
+	// later call does it.
+	var busy, pages, moved int
+	if err := x.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved); err != nil {
+		return err
 	}
+	x.stale = busy != 0
 	return nil
 }

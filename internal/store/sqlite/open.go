@@ -152,6 +152,8 @@ func connect(ctx context.Context, path, synchronous string, n int, readOnly bool
 		"_busy_timeout": {"5000"},
 		"_foreign_keys": {"on"},
 		"_cache_size":   {"-32768"}, // KiB for each connection: the inner pages of every index
+		// Queries stay prepared: to prepare one costs more than most take.
+		"_stmt_cache_size": {"64"},
 	}
 	if readOnly {
 		v.Set("_query_only", "on")
