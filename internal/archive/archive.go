@@ -137,11 +137,13 @@ func (k *Keeper) Check() error {
 }
 
 // follow makes a row of each seal in the log.
-func (k *Keeper) follow(ctx context.Context) error {
+func (k *Keeper) follow(ctx context.Context) (err error) {
 	after, err := k.o.Store.Cursor(ctx, k.cursor())
 	if err != nil {
 		return err
 	}
+	mark := audit.Bookmark{Save: func(ctx context.Context, seq int64) error { return k.o.Store.SaveCursor(ctx, k.cursor(), seq) }}
+	defer func() { err = errors.Join(err, mark.Close(ctx)) }()
 	for ev, err := range audit.Tail(ctx, k.o.Store, after) {
 		if ctx.Err() != nil {
 			return nil
@@ -155,7 +157,7 @@ func (k *Keeper) follow(ctx context.Context) error {
 		if err := k.sealed(ctx, ev); err != nil {
 			return err
 		}
-		if err := k.o.Store.SaveCursor(ctx, k.cursor(), ev.Seq); err != nil {
+		if err := mark.At(ctx, ev.Seq); err != nil {
 			return err
 		}
 	}

@@ -47,6 +47,41 @@ func Tail(ctx context.Context, s Source, after int64) iter.Seq2[Event, error] {
 	}
 }
 
+// A Bookmark keeps how far a reader has come, at most once a second and at the
+// end: each time is a commit of the store. After a crash the reader sees the
+// events of that second again, which MUST do no harm.
+type Bookmark struct {
+	Save func(ctx context.Context, seq int64) error
+	seq  int64 // done, and not saved
+	open bool
+	kept time.Time
+}
+
+// At notes that everything up to seq is done.
+func (b *Bookmark) At(ctx context.Context, seq int64) error {
+	b.seq, b.open = seq, true
+	if time.Since(b.kept) < time.Second {
+		return nil
+	}
+	return b.save(ctx)
+}
+
+// Close saves what is not saved yet; ctx may be done.
+func (b *Bookmark) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	return b.save(ctx)
+}
+
+func (b *Bookmark) save(ctx context.Context) error {
+	if !b.open {
+		return nil
+	}
+	err := b.Save(ctx, b.seq)
+	b.open, b.kept = err != nil, time.Now()
+	return err
+}
+
 // Filter selects events; zero fields select all.
 type Filter struct {
 	Types   []Type

@@ -53,11 +53,13 @@ const (
 
 // Run indexes until ctx is done. A recording that cannot be read is logged and
 // passed over: it blocks nothing else.
-func (x *Indexer) Run(ctx context.Context) error {
+func (x *Indexer) Run(ctx context.Context) (err error) {
 	after, err := x.Store.Cursor(ctx, cursorName)
 	if err != nil {
 		return err
 	}
+	mark := audit.Bookmark{Save: func(ctx context.Context, seq int64) error { return x.Store.SaveCursor(ctx, cursorName, seq) }}
+	defer func() { err = errors.Join(err, mark.Close(ctx)) }()
 	for ev, err := range audit.Tail(ctx, x.Store, after) {
 		if err != nil {
 			if ctx.Err() != nil {
@@ -80,7 +82,7 @@ func (x *Indexer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := x.Store.SaveCursor(ctx, cursorName, ev.Seq); err != nil {
+		if err := mark.At(ctx, ev.Seq); err != nil {
 			return err
 		}
 	}
