@@ -25,7 +25,7 @@ const (
 )
 
 var (
-	// bulk takes chunks that filled up within one interval: speed counts.
+	// bulk takes chunks that filled up within seconds: speed counts.
 	// calm takes the others: their size counts, and there are few.
 	bulkEncoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedFastest) })
 	calmEncoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedBetterCompression) })
@@ -50,7 +50,7 @@ func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 // From how many bytes in a second on the processor's time counts for more than
 // size: then a chunk is packed by the fast encoder, or, in a torrent, by Snappy.
 const (
-	stream  = 1 << 20
+	stream  = 16 << 10
 	torrent = 10 << 20
 )
 
@@ -63,7 +63,7 @@ func compress(dst, raw []byte, took time.Duration) ([]byte, byte) {
 	n, flag := len(dst), byte(flagZstd)
 	rate := int64(len(raw)) * int64(time.Second) / int64(max(took, time.Millisecond))
 	switch {
-	case len(raw) < pieceMax || len(raw) < chunkSize && rate < stream:
+	case len(raw) < pieceMax || rate < stream:
 		dst = calmEncoder().EncodeAll(raw, dst)
 	case rate > torrent:
 		// A third of zstd's time, and not quite twice its size.
