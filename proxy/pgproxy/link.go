@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"jit-gateway/internal/inventory"
-	"jit-gateway/proxy"
 	"jit-gateway/recording"
 	"jit-gateway/session"
 )
@@ -102,11 +101,11 @@ func (l *link) lookServer(p *pump, b []byte) (int, error) {
 func (l *link) relay() error {
 	up := make(chan error, 1)
 	go func() {
-		err := proxy.Contain(l.s.o.Logger, l.s.o.Metrics.proxy(), "postgres", l.c2s.run)
+		err := l.s.contain(l.c2s.run)
 		l.clientDone(err)
 		up <- err
 	}()
-	down := proxy.Contain(l.s.o.Logger, l.s.o.Metrics.proxy(), "postgres", l.s2c.run)
+	down := l.s.contain(l.s2c.run)
 	if down == nil || l.fromS.fatal != nil {
 		l.upGone.Store(true)
 	}

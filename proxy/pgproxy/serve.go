@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"jit-gateway/approval"
@@ -37,69 +38,91 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	// The error is the connection's: it was told to the client and, where it
 	// matters, audited.
-	err := proxy.Contain(s.o.Logger, s.o.Metrics.proxy(), "postgres", func() error { return s.serve(ctx, conn) })
+	err := s.contain(func() error { return s.serve(ctx, conn) })
 	if err != nil {
 		s.o.Logger.Debug("a PostgreSQL connection ended", "source", conn.RemoteAddr(), "err", err)
 	}
 }
 
-// serve is steps 1 to 5 for a connection on the gateway's own listener.
+// contain turns a panic into an error: it ends this connection alone.
+func (s *Server) contain(fn func() error) error {
+	return proxy.Contain(s.o.Logger, s.o.Metrics.proxy(), "postgres", fn)
+}
+
+// aside runs fn in a goroutine of its own and waits for it: what a login takes
+// of stack is not kept for as long as its session lasts.
+func (s *Server) aside(fn func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- s.contain(fn) }()
+	return <-done
+}
+
+// serve handles a connection on the gateway's own listener.
 func (s *Server) serve(ctx context.Context, conn net.Conn) error {
+	defer abortOn(ctx, conn)()
+	var v *visitor
+	var adm approval.Admission
+	err := s.aside(func() (err error) {
+		v, adm, err = s.admit(ctx, conn)
+		return err
+	})
+	if err != nil || v == nil {
+		return err
+	}
+	return s.session(ctx, v, adm)
+}
+
+// admit is steps 1 to 5. No visitor: there was no more to do. With an error
+// the client has been told.
+func (s *Server) admit(ctx context.Context, conn net.Conn) (v *visitor, adm approval.Admission, err error) {
 	// Step 1, connect. Time and number are bounded until the client is known.
 	source, loopback := sourceOf(conn)
 	select {
 	case s.logins <- struct{}{}:
 	default:
 		s.o.Metrics.login("too_many")
-		return errors.New("too many connections in authentication")
+		return nil, adm, errors.New("too many connections in authentication")
 	}
-	inLogin := true
-	leave := func() {
-		if inLogin {
-			inLogin = false
-			<-s.logins
-		}
-	}
+	leave := sync.OnceFunc(func() { <-s.logins })
 	defer leave()
-	defer abortOn(ctx, conn)()
 	if err := conn.SetDeadline(time.Now().Add(s.o.LoginTime)); err != nil {
-		return err
+		return nil, adm, err
 	}
 	g, err := s.greet(ctx, conn)
 	if err != nil {
-		return s.refuse(g.conn, nil, err)
+		return nil, adm, s.refuse(g.conn, nil, err)
 	}
 	if g.cancel != nil {
 		leave()
 		s.cancelFor(g.cancel, source)
-		return nil
+		return nil, adm, nil
 	}
-	v := &visitor{conn: g.conn, start: g.start, source: source}
+	v = &visitor{conn: g.conn, start: g.start, source: source}
 	if !g.secure && !loopback {
-		return s.refuse(v.conn, nil, fatal(stateNotAllowed, "TLS is required").hint("Connect with sslmode=verify-full."))
+		return nil, adm, s.refuse(v.conn, nil, fatal(stateNotAllowed, "TLS is required").hint("Connect with sslmode=verify-full."))
 	}
 
 	// Step 2, authenticate; the target (step 3) is part of what a token is for.
 	token, err := s.authenticate(ctx, v, g.endPoint)
 	if err != nil {
-		return s.refuse(v.conn, v.welcome, err)
+		return nil, adm, s.refuse(v.conn, v.welcome, err)
 	}
 	leave()
 	if err := v.conn.SetDeadline(time.Time{}); err != nil {
-		return err
+		return nil, adm, err
 	}
 
 	// Steps 4 and 5: a token is good for its live grant and nothing else.
-	adm, err := s.o.Approvals.Admit(ctx, approval.AdmitInput{
+	adm, err = s.o.Approvals.Admit(ctx, approval.AdmitInput{
 		Caller: approval.Caller{UserID: token.UserID, Source: source, Via: "postgres"},
 		Target: v.target.Name, Login: token.Login, GrantID: token.GrantID, Token: true,
 	})
 	if err != nil {
 		s.o.Metrics.login("not_admitted")
-		return s.refuse(v.conn, v.welcome, s.notAdmitted(err, v.target.Name))
+		return nil, adm, s.refuse(v.conn, v.welcome, s.notAdmitted(err, v.target.Name))
 	}
 	s.o.Metrics.login("passed")
-	return s.session(ctx, v, adm)
+	return v, adm, nil
 }
 
 // refuse tells the client why, on whatever it can read by now.

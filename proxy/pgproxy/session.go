@@ -1,6 +1,7 @@
 package pgproxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"jit-gateway/approval"
 	"jit-gateway/internal/inventory"
+	"jit-gateway/proxy"
 	"jit-gateway/recording"
 	"jit-gateway/session"
 )
@@ -27,8 +29,11 @@ func (s *Server) session(ctx context.Context, v *visitor, adm approval.Admission
 	}
 
 	// Step 6, begin.
-	sess, err := s.o.Sessions.Begin(ctx, adm, session.Meta{Protocol: "postgres", Source: v.source, Client: clientName(v.start)})
-	if err != nil {
+	var sess *session.Session
+	if err := s.aside(func() (err error) {
+		sess, err = s.o.Sessions.Begin(ctx, adm, session.Meta{Protocol: "postgres", Source: v.source, Client: clientName(v.start)})
+		return err
+	}); err != nil {
 		return s.refuse(v.conn, v.welcome, fatal(stateCannotNow, "%s", err.Error()).because(err))
 	}
 	out := session.Outcome{Cause: "logout"}
@@ -54,8 +59,9 @@ func (s *Server) session(ctx context.Context, v *visitor, adm approval.Admission
 
 	l := &link{s: s, sess: sess, target: t, client: v.conn, ended: make(chan struct{})}
 	// Steps 7 and 8: dial, verify, mint, log in.
-	if err := s.connect(sess.Context(), l, v.start, database); err != nil {
-		ok = true
+	if err := s.aside(func() error { return s.connect(sess.Context(), l, v.start, database) }); err != nil {
+		_, panicked := errors.AsType[*proxy.PanicError](err)
+		ok = !panicked
 		out = session.Outcome{Cause: "upstream_failed", Reason: err.Error()}
 		var e *pgError
 		if term, is := errors.AsType[*session.Termination](context.Cause(sess.Context())); is {
@@ -200,9 +206,10 @@ func (s *Server) connect(ctx context.Context, l *link, st *startup, database str
 	}()
 
 	user, password := role, ""
+	minted := func() error { return nil }
 	switch identity { // step 8
 	case "dynamic_role":
-		if user, password, err = s.mintRole(ctx, l.sess, database, role); err != nil {
+		if user, password, minted, err = s.mintRole(ctx, l.sess, database, role); err != nil {
 			return err
 		}
 		l.role = user
@@ -219,7 +226,7 @@ func (s *Server) connect(ctx context.Context, l *link, st *startup, database str
 		return fmt.Errorf("unknown identity %q of the target", identity)
 	}
 	up, err := login(ctx, conn, upstreamParams(st, adm, user, database), password)
-	if err != nil {
+	if err = cmp.Or(err, minted()); err != nil {
 		return err
 	}
 	if l.role == "" {
@@ -267,19 +274,23 @@ func upstreamParams(st *startup, adm approval.Admission, user, database string) 
 	return out
 }
 
-// mintRole makes the session's role (step 8): intent, role, audit.
-func (s *Server) mintRole(ctx context.Context, sess *session.Session, database, memberOf string) (role, password string, err error) {
+// mintRole makes the session's role (step 8): intent, role, audit. The audit
+// event is written while the login goes on; minted waits for it, and nothing is
+// relayed before.
+func (s *Server) mintRole(ctx context.Context, sess *session.Session, database, memberOf string) (role, password string, minted func() error, err error) {
 	t := sess.Admission().Target()
 	role = roleName(s.o.Installation, sess.ID())
 	c, err := sess.Intend(ctx, session.Credential{Kind: KindRole, Name: role, Detail: detailOf(t, database, memberOf), ExpiresAt: sess.End().UTC()})
 	if err != nil {
-		return "", "", err
+		return "", "", nil, err
 	}
 	password = randomSecret()
 	if err := s.admins.createRole(ctx, t, role, memberOf, password, sess.End()); err != nil {
-		return "", "", err
+		return "", "", nil, err
 	}
-	return role, password, sess.Minted(ctx, c.ID, nil)
+	told := make(chan error, 1)
+	go func() { told <- s.contain(func() error { return sess.Minted(ctx, c.ID, nil) }) }()
+	return role, password, func() error { return <-told }, nil
 }
 
 // certLife is long enough to log in with, and no longer.
