@@ -80,6 +80,15 @@ func (b *budget) statement() *pgError {
 	return nil
 }
 
+// another counts one that was known only when it had ended, and says whether
+// the next is past the budget.
+func (b *budget) another() *pgError {
+	if n := b.used.statements.Add(1); past(b.limit.Statements, &b.used.extra.statements, n) {
+		return b.spent("statements", b.limit.Statements+b.used.extra.statements.Load())
+	}
+	return nil
+}
+
 // take counts rows and bytes on their way to the client, or refuses them.
 func (b *budget) take(rows, bytes int64) *pgError {
 	u := b.used

@@ -6,21 +6,20 @@ import (
 	"jit-gateway/recording"
 )
 
-// refusedName is a portal and a text that no server knows: what is forwarded
-// in the place of a refused statement, so that the server's own error puts
-// transaction and pipeline into the state that the client expects. Its error
-// is then replaced by ours.
-const refusedName = "jit-gateway: refused"
+// refusedText is no SQL: what is forwarded in the place of a refused
+// statement, so that the server's own error puts transaction and pipeline into
+// the state that the client expects. Its error is then replaced by ours.
+const refusedText = "jit-gateway: refused"
 
-// standIn is what the server gets in the place of a refused message.
+// standIn is what the server gets in the place of a refused message. It never
+// names anything that the client could have made: an Execute, too, becomes a
+// Parse that fails.
 func standIn(typ byte) []byte {
 	switch typ {
 	case 'Q':
-		return message('Q', []byte(refusedName), []byte{0})
-	case 'P':
-		return message('P', []byte{0}, []byte(refusedName), []byte{0, 0, 0})
-	case 'E':
-		return message('E', []byte(refusedName), []byte{0, 0, 0, 0, 0})
+		return message('Q', []byte(refusedText), []byte{0})
+	case 'P', 'E':
+		return message('P', []byte{0}, []byte(refusedText), []byte{0, 0, 0})
 	}
 	return message('F', []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) // function 0, no formats, no arguments
 }
@@ -33,7 +32,7 @@ func (t *tracker) refuse(s *scanner, typ byte, size int, e *pgError) (keep int, 
 	if err := t.write(&t.ev); err != nil {
 		return 0, err
 	}
-	t.ops.push(o)
+	t.push(o)
 	s.drop = true
 	s.cut(s.at, s.end, standIn(typ))
 	return 0, nil

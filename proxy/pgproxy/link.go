@@ -78,11 +78,30 @@ func (l *link) lookClient(p *pump, b []byte) (int, error) {
 	t := l.tr
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ops.len() >= maxOps {
+		l.await()
+	}
 	carry, err := p.scan.scan(b, &l.fromC)
 	if err == nil {
-		err = t.flushParsed()
+		err = t.flush()
 	}
 	return carry, err
+}
+
+// await lets the server catch up with a client that has sent a pipeline of
+// tens of thousands of messages: until then nothing more is read from it. The
+// server always can: it holds back no more answers than a few kilobytes.
+func (l *link) await() {
+	t := l.tr
+	for over := false; !over && t.ops.len() >= maxOps; {
+		t.mu.Unlock()
+		select {
+		case <-l.ended:
+			over = true
+		case <-time.After(time.Millisecond):
+		}
+		t.mu.Lock()
+	}
 }
 
 func (l *link) lookServer(p *pump, b []byte) (int, error) {

@@ -36,10 +36,22 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 			t.parseDone(o.st)
 			t.ops.pop()
 		}
+	case '2':
+		if o := t.ops.first(); o != nil && o.kind == 'B' {
+			t.bindDone(o.po)
+			t.ops.pop()
+		}
+	case 'T', 'n':
+		if o := t.ops.first(); o != nil && o.kind == 'D' {
+			t.ops.pop()
+		}
 	case '3':
 		if o := t.ops.first(); o != nil && o.kind == 'C' {
 			if o.st != nil {
 				t.closed(o.st)
+			}
+			if o.po != nil {
+				t.portalClosed(o.po)
 			}
 			t.ops.pop()
 		}
@@ -50,6 +62,11 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 	case 'V':
 		if o := t.ops.first(); o != nil && o.kind == 'F' {
 			o.bytes = int64(size)
+			if e := t.aside(size); e != nil {
+				s.cut(s.at, s.end, e.encode())
+				s.drop, t.purge = true, true
+				return 0, t.outcome(o, "", e)
+			}
 			if err := t.outcome(o, "function", nil); err != nil {
 				return 0, err
 			}
@@ -58,7 +75,12 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 		if o := t.ops.first(); o != nil && o.runs() {
 			o.copyIn = true
 		}
-	case '2', 'n', 'T', 'H', 'W', 'c', 'N', 'A':
+	case 'N', 'A':
+		if e := t.aside(size); e != nil {
+			s.drop = true
+			t.overrun(e)
+		}
+	case 'H', 'W', 'c':
 	default:
 		return 0, fmt.Errorf("the database sent an unexpected message of type %q", typ)
 	}
@@ -110,6 +132,25 @@ func (f *fromServer) row(s *scanner, typ byte, size int) {
 	}
 }
 
+// aside counts what reaches the client beside rows: notices, notifications,
+// results of functions. What is past the budget is kept back.
+func (t *tracker) aside(size int) *pgError {
+	if !t.budget.limited || t.over != nil || t.purge {
+		return nil
+	}
+	return t.budget.take(0, int64(size))
+}
+
+// overrun has the running statement cancelled, if one runs.
+func (t *tracker) overrun(e *pgError) {
+	if o := t.ops.first(); o != nil && o.runs() {
+		t.over = e
+		if t.spent != nil {
+			t.spent(e)
+		}
+	}
+}
+
 func (f *fromServer) done(s *scanner, typ byte, body []byte) error {
 	t := f.tracker
 	switch typ {
@@ -153,15 +194,12 @@ func (f *fromServer) done(s *scanner, typ byte, body []byte) error {
 			t.readOnlyOff = value == "off"
 		}
 	case 't':
-		if o := t.ops.first(); o != nil && o.kind == 'D' {
-			if o.st != nil && len(body) >= 2 {
-				n := min(int(binary.BigEndian.Uint16(body)), (len(body)-2)/4)
-				o.st.oids = make([]uint32, n)
-				for i := range n {
-					o.st.oids[i] = binary.BigEndian.Uint32(body[2+4*i:])
-				}
+		if o := t.ops.first(); o != nil && o.kind == 'D' && o.st != nil && len(body) >= 2 {
+			n := min(int(binary.BigEndian.Uint16(body)), (len(body)-2)/4)
+			o.st.oids = make([]uint32, n)
+			for i := range n {
+				o.st.oids[i] = binary.BigEndian.Uint32(body[2+4*i:])
 			}
-			t.ops.pop()
 		}
 	}
 	return nil
@@ -174,8 +212,19 @@ func (f *fromServer) complete(tag string) error {
 	if o == nil || !o.runs() {
 		return nil
 	}
-	if t.budget.limited && o.rows == 0 {
-		t.budget.changed(tagRows(tag))
+	if t.budget.limited {
+		if o.rows == 0 {
+			t.budget.changed(tagRows(tag))
+		}
+		if o.late { // one of several in a simple query
+			if e := t.budget.another(); e != nil {
+				t.overrun(e)
+			}
+		}
+	}
+	switch tag {
+	case "DEALLOCATE", "DEALLOCATE ALL", "DISCARD ALL", "PREPARE", "CLOSE CURSOR", "CLOSE CURSOR ALL":
+		t.renamed(o, tag)
 	}
 	if err := t.outcome(o, tag, nil); err != nil {
 		return err
@@ -191,57 +240,51 @@ func (f *fromServer) complete(tag string) error {
 }
 
 // failed is an ErrorResponse: it belongs to the first message that is not
-// answered; in the extended protocol everything up to Sync is skipped.
+// answered; in the extended protocol everything up to Sync is skipped, simple
+// queries and function calls too.
 func (f *fromServer) failed(e pgError) error {
 	t := f.tracker
 	o := t.ops.first()
-	if o == nil {
+	switch {
+	case o == nil:
 		none := op{}
 		return t.outcome(&none, "", &e) // not about a statement: an idle time-out, a shutdown
-	}
-	if o.kind == 'Q' || o.kind == 'F' {
+	case o.kind == 'Q' || o.kind == 'F':
 		return t.outcome(o, "", &e)
+	case o.kind == 'S': // the commit of an implicit transaction
+		last := op{seq: t.last}
+		return t.outcome(&last, "", &e)
 	}
 	copyIn := o.copyIn
-	for first := true; ; first = false {
-		if o = t.ops.first(); o == nil || o.kind == 'S' || o.kind == 'Q' || o.kind == 'F' {
-			break
-		}
-		cause := &e
-		if !first {
-			cause = &pgError{Message: "not run: an earlier statement of the pipeline failed"}
-		}
-		switch o.kind {
-		case 'P':
-			if first {
-				failed := op{seq: o.st.seqOrZero()}
-				if err := t.outcome(&failed, "", cause); err != nil {
-					return err
-				}
+	for cause := &e; o != nil && o.kind != 'S'; o = t.ops.first() {
+		if !o.runs() && cause != notRun {
+			failed := op{seq: o.st.seqOrZero(), po: o.po}
+			if o.po != nil {
+				failed.seq = o.po.st.seqOrZero()
 			}
-			if o.st != nil {
-				t.parseFailed(o.st)
+			if err := t.outcome(&failed, "", cause); err != nil {
+				return err
 			}
-		case 'E':
+		}
+		if o.runs() {
 			if err := t.outcome(o, "", cause); err != nil {
 				return err
 			}
-		default:
-			if first {
-				failed := op{seq: o.st.seqOrZero()}
-				if err := t.outcome(&failed, "", cause); err != nil {
-					return err
-				}
-			}
+		}
+		switch o.kind {
+		case 'P':
+			t.parseFailed(o.st)
+		case 'B':
+			t.bindFailed(o.po)
 		}
 		t.ops.pop()
 		if copyIn {
-			break
+			t.lost += t.ops.endCopy()
+			copyIn = false
 		}
+		cause = notRun
 	}
-	if copyIn {
-		t.ops.endCopy()
-	}
+	t.skip = o == nil
 	return nil
 }
 
@@ -256,9 +299,13 @@ func (p *prepared) seqOrZero() int64 {
 // function call, is answered.
 func (f *fromServer) ready(tx byte) error {
 	t := f.tracker
-	t.tx, t.over, t.purge = tx, nil, false
+	t.tx, t.over, t.purge, t.skip = tx, nil, false, false
+	if o := t.ops.first(); o != nil && t.lost > 0 && o.kind != 'S' && !o.late {
+		t.lost-- // of a Sync that the COPY had not read after all
+		return t.settle(tx)
+	}
 	if tx == 'I' && len(t.portals) > 0 {
-		clear(t.portals) // they end with their transaction
+		t.endPortals()
 	}
 	for o := t.ops.first(); o != nil; o = t.ops.first() {
 		kind := o.kind
@@ -271,9 +318,6 @@ func (f *fromServer) ready(tx byte) error {
 		if kind == 'S' || kind == 'Q' || kind == 'F' {
 			break
 		}
-	}
-	for o := t.ops.first(); o != nil && o.kind == 'K'; o = t.ops.first() {
-		t.ops.pop()
 	}
 	return t.settle(tx)
 }

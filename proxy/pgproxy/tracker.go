@@ -14,8 +14,10 @@ const (
 	maxText    = 1 << 20 // of a statement, or the values of one Bind, in the recording
 	maxValue   = 8 << 10 // of one bind value
 	maxStored  = 4 << 10 // of a prepared statement, in memory and with each execution
-	maxNames   = 4096    // prepared statements and portals; clients with more are ended
-	maxOps     = 1 << 16 // unanswered messages
+	maxNames   = 4096    // portals, and prepared statements of which maxStored is kept
+	maxFew     = 64      // of further ones
+	maxAll     = 1 << 14 // prepared statements; clients with more are ended
+	maxOps     = 1 << 14 // unanswered messages, beyond which nothing is read from the client
 	maxErrText = 8 << 10
 )
 
@@ -41,11 +43,16 @@ type tracker struct {
 	stmts   map[string]*prepared
 	portals map[string]*portal
 	plain   *portal // the unnamed one
+	spare   *portal // for the next unnamed one
 
 	ops    ops
 	seq    int64
+	last   int64       // of the statement that ended last
 	tx     byte        // I, T, E as of the last ReadyForQuery
+	skip   bool        // the server skips everything until the client's next Sync
+	lost   int         // Syncs that were taken for read by a COPY that failed
 	parsed []*prepared // not recorded yet
+	bound  []*portal
 	ev     recording.SQL
 	params []recording.Param
 
@@ -100,6 +107,13 @@ func (t *tracker) redacted(text string) bool {
 	return false
 }
 
+// push notes a message that the server will answer, unless it skips it.
+func (t *tracker) push(o op) {
+	if !t.skip {
+		t.ops.push(o)
+	}
+}
+
 // settle records the outcome that waits for its transaction state.
 func (t *tracker) settle(tx byte) error {
 	if !t.pending {
@@ -117,6 +131,7 @@ func (t *tracker) outcome(o *op, tag string, e *pgError) error {
 	if err := t.settle(0); err != nil {
 		return err
 	}
+	t.last = o.seq
 	t.result = recording.SQL{Op: "result", Seq: o.seq, Tag: tag, Rows: o.rows, Bytes: o.bytes, Started: o.start}
 	if o.start > 0 {
 		t.result.Duration = t.since() - o.start
@@ -124,14 +139,30 @@ func (t *tracker) outcome(o *op, tag string, e *pgError) error {
 	if tag != "" && o.rows == 0 {
 		t.result.Rows = tagRows(tag)
 	}
-	if e != nil {
-		t.result.SQLSTATE, t.result.Error = e.Code, e.Message
-	}
-	if st := o.st; st != nil && st.failed {
+	st, hide := o.st, false
+	if p := o.po; p != nil && p.failed {
+		// The Bind failed, or was skipped, that the values were recorded
+		// from: the server ran what the portal was before.
+		if p = p.actual(); p != nil {
+			st = p.st
+			t.result.Name, t.result.Params = p.name, p.params
+			if st = st.actual(); st != nil {
+				t.result.Statement, t.result.Full = st.text, st.full
+			}
+		}
+		hide = p != nil && p.redact
+	} else if st != nil && st.failed {
 		// The Parse failed that the statement was recorded from: the server
 		// ran what the name meant before.
 		if st = st.actual(); st != nil {
 			t.result.Name, t.result.Statement, t.result.Full = st.name, st.text, st.full
+		}
+	}
+	if e != nil {
+		t.result.SQLSTATE, t.result.Error = e.Code, e.Message
+		if o.po != nil && o.po.redact || hide {
+			// Messages quote values: invalid input syntax for type integer: "…".
+			t.result.Error, t.result.Redacted = "(redacted)", true
 		}
 	}
 	t.pending = true
@@ -158,7 +189,62 @@ func (t *tracker) parseFailed(p *prepared) {
 }
 
 // parseDone makes p what its name means.
-func (t *tracker) parseDone(p *prepared) { p.prev = nil }
+func (t *tracker) parseDone(p *prepared) { p.prev, p.known = nil, true }
+
+// bindDone makes p what its name means; an unnamed portal that it has
+// replaced can be used again.
+func (t *tracker) bindDone(p *portal) {
+	if p.own == "" && p.prev != nil {
+		t.spare = p.prev
+	}
+	p.prev, p.known = nil, true
+}
+
+// bindFailed undoes a Bind that the server refused or skipped.
+func (t *tracker) bindFailed(p *portal) {
+	p.failed = true
+	now := t.plain
+	if p.own != "" {
+		now = t.portals[p.own]
+	}
+	if now == p {
+		switch {
+		case p.own == "":
+			t.plain = p.prev
+		case p.prev != nil:
+			t.portals[p.own] = p.prev
+		default:
+			delete(t.portals, p.own)
+		}
+		return
+	}
+	for q := now; q != nil; q = q.prev {
+		if q.prev == p {
+			q.prev = p.prev
+		}
+	}
+}
+
+// portalClosed forgets a portal that the server has closed.
+func (t *tracker) portalClosed(p *portal) {
+	now := t.plain
+	if p.own != "" {
+		now = t.portals[p.own]
+	}
+	if now != p {
+		for q := now; q != nil; q = q.prev {
+			if q.prev == p {
+				q.prev = nil
+			}
+		}
+		return
+	}
+	if p.own == "" {
+		t.plain = nil
+	} else {
+		delete(t.portals, p.own)
+	}
+}
 
 // closed forgets a statement that the server has closed.
 func (t *tracker) closed(p *prepared) {
