@@ -149,7 +149,7 @@ type Param struct {
 // "result", with the Seq of the statement that it belongs to. Several
 // results may share a Seq, one for each statement of a simple query.
 type SQL struct {
-	Op        string        `json:"op,omitempty"`  // query (simple), parse, execute, function, cancel, refused; result
+	Op        string        `json:"op,omitempty"`  // query (simple), parse, bind, execute, function, cancel, refused; result
 	Seq       int64         `json:"seq,omitempty"` // number of the statement in its session, from 1
 	Statement string        `json:"statement,omitempty"`
 	Name      string        `json:"name,omitempty"`   // prepared statement

@@ -108,6 +108,9 @@ func (t *tracker) query(s *scanner, body []byte) error {
 	o := op{kind: 'Q', seq: t.next(), start: t.since()}
 	t.ev = recording.SQL{Op: "query", Seq: o.seq, Started: o.start}
 	t.ev.Statement, t.ev.Full, t.ev.SHA256 = text(s, body)
+	if t.ev.Statement, t.ev.Redacted = withoutPasswords(t.ev.Statement); t.ev.Redacted {
+		t.ev.SHA256 = "" // a hash of a short secret would tell it
+	}
 	if err := t.write(&t.ev); err != nil {
 		return err
 	}
@@ -154,6 +157,9 @@ func (t *tracker) parse(s *scanner, body []byte) error {
 		}
 	}
 	p.redact = t.redacted(p.text)
+	if p.text, p.hidden = withoutPasswords(p.text); p.hidden {
+		p.sum = ""
+	}
 	stored := maxStored
 	if len(t.stmts) >= maxNames {
 		stored = maxFew
@@ -161,7 +167,7 @@ func (t *tracker) parse(s *scanner, body []byte) error {
 	if len(p.text) > stored {
 		// Only the beginning is kept with the name: the whole is recorded now.
 		p.seq = t.next()
-		t.ev = recording.SQL{Op: "parse", Seq: p.seq, Name: name, Statement: p.text, Full: p.full, SHA256: p.sum, Started: t.since()}
+		t.ev = recording.SQL{Op: "parse", Seq: p.seq, Name: name, Statement: p.text, Full: p.full, SHA256: p.sum, Started: t.since(), Redacted: p.hidden}
 		if err := t.write(&t.ev); err != nil {
 			return err
 		}
@@ -219,6 +225,7 @@ func (t *tracker) show(p *portal) {
 	t.ev.Portal, t.ev.Name, t.ev.Params, t.ev.Redacted = p.own, p.name, p.params, p.redact
 	if st := p.st; st != nil {
 		t.ev.Statement, t.ev.Full = st.text, st.full
+		t.ev.Redacted = t.ev.Redacted || st.hidden
 	}
 	if p.full > 0 {
 		t.ev.Bytes, t.ev.SHA256 = p.full, p.sum // of the Bind message
@@ -232,7 +239,7 @@ func (t *tracker) flushParsed() error {
 			continue
 		}
 		p.seq = t.next()
-		t.ev = recording.SQL{Op: "parse", Seq: p.seq, Name: p.name, Statement: p.text, Started: t.since()}
+		t.ev = recording.SQL{Op: "parse", Seq: p.seq, Name: p.name, Statement: p.text, Started: t.since(), Redacted: p.hidden}
 		if err := t.write(&t.ev); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package pgproxy
 
 import (
 	"bytes"
+	"context"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -200,4 +202,32 @@ func TestG9RecoveryDropsTheRole(t *testing.T) {
 	if n := w.value("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND pid <> pg_backend_pid()"); n != "0" {
 		t.Error("the backend is still there")
 	}
+}
+
+// A client of a gateway that stops is told so, and sees no torn connection.
+func TestStoppingGatewaySaysSo(t *testing.T) {
+	w := newWorld(t, plain(nil))
+	token, _ := w.token("alice", "orders", "orders_ro", time.Hour)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	defer ln.Close()
+	ctx, stop := context.WithCancel(w.ctx)
+	defer stop()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		if c, err := ln.Accept(); err == nil {
+			w.srv.ServeConn(ctx, c)
+		}
+	}()
+	w.addr = ln.Addr().String()
+	c := w.talker("alice", token)
+	c.say(1, mQuery("SELECT 1"))
+	stop()
+	typ, body, err := readMessage(c.r, 1<<20)
+	if e := errorFields(body); err != nil || typ != 'E' || e.Severity != severityFatal || e.Code != stateAdmin || !strings.Contains(e.Message, "stopping") {
+		t.Errorf("the client was told %q %+v (%v)", typ, e, err)
+	}
+	<-over
+	w.noRoles()
 }

@@ -57,6 +57,8 @@ func (l *link) prepare() {
 
 // start welcomes the client.
 func (l *link) start(hello []byte) error {
+	l.s2c.wmu.Lock() // a warning must not come before the welcome
+	defer l.s2c.wmu.Unlock()
 	if len(l.up.early) > 0 {
 		carry, err := l.lookServer(&l.s2c, l.up.early)
 		if err != nil {

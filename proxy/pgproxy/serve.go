@@ -59,7 +59,6 @@ func (s *Server) aside(fn func() error) error {
 
 // serve handles a connection on the gateway's own listener.
 func (s *Server) serve(ctx context.Context, conn net.Conn) error {
-	defer abortOn(ctx, conn)()
 	var v *visitor
 	var adm approval.Admission
 	err := s.aside(func() (err error) {
@@ -85,6 +84,7 @@ func (s *Server) admit(ctx context.Context, conn net.Conn) (v *visitor, adm appr
 	}
 	leave := sync.OnceFunc(func() { <-s.logins })
 	defer leave()
+	defer abortOn(ctx, conn)() // until here: the end of a session has words for the client
 	if err := conn.SetDeadline(time.Now().Add(s.o.LoginTime)); err != nil {
 		return nil, adm, err
 	}

@@ -17,7 +17,8 @@ type prepared struct {
 	full   int64  // true length where text was cut, else 0
 	sum    string
 	oids   []uint32
-	redact bool
+	redact bool // of values
+	hidden bool // a password was taken out of the text
 
 	seq    int64 // of the event that recorded the text; 0: not yet
 	prev   *prepared

@@ -143,6 +143,11 @@ func plain(change func(*policy.Rule)) policy.Rule {
 	return r
 }
 
+// redacting keeps the values of statements that match out of the record.
+func redacting(patterns ...string) policy.Rule {
+	return plain(func(r *policy.Rule) { r.Recording.RedactParams = patterns })
+}
+
 func newWorld(t testing.TB, rule policy.Rule, changes ...func(*Options)) *world {
 	t.Helper()
 	w := &world{TB: t, ctx: context.Background(), pg: database(t), dir: t.TempDir(), log: &bytes.Buffer{}, logMu: &sync.Mutex{}}
