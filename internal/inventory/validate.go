@@ -118,6 +118,9 @@ func (p *PostgresTarget) validate(bad badFunc) {
 		if p.TLS == "disable" {
 			bad("postgres.tls", "client_cert needs TLS")
 		}
+		if p.AdminUser == "" {
+			bad("postgres.admin_user", "client_cert needs the login that ends the backends of sessions")
+		}
 	default:
 		bad("postgres.identity", `%q: say "dynamic_role", "client_cert" or "static"`, p.Identity)
 	}

@@ -215,7 +215,7 @@ func (a *admins) connect(ctx context.Context, t inventory.Target, database strin
 			return nil, fmt.Errorf("read admin_password: %w", err)
 		}
 	}
-	e, err := endpointOf(pt, nil)
+	e, err := endpointOf(pt)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ type checker struct {
 	t        inventory.Target
 	c        *adminConn
 	findings []Finding
+
+	installation string
 }
 
 func (k *checker) ok(what, detail string) {
@@ -45,13 +47,13 @@ func (s *Server) Check(ctx context.Context, t inventory.Target, standing bool) (
 	if t.Postgres == nil {
 		return nil, fmt.Errorf("target %q is no database", t.Name)
 	}
-	k := &checker{a: s.admins, t: t}
+	k := &checker{a: s.admins, t: t, installation: s.o.Installation}
 	identity := t.Postgres.Identity
 	if identity == "" {
 		identity = "dynamic_role"
 	}
 	if t.Postgres.AdminUser == "" {
-		if identity == "dynamic_role" {
+		if identity != "static" {
 			k.bad("administrator", "the target has no admin_user", "add admin_user and admin_password to the target")
 		} else {
 			k.ok("administrator", "none: backends are ended by their own login")
@@ -65,9 +67,9 @@ func (s *Server) Check(ctx context.Context, t inventory.Target, standing bool) (
 		k.c = c
 		k.findings = nil // a second try starts anew
 		k.ok("connection", fmt.Sprintf("%s as %s, PostgreSQL %d", t.Postgres.Address, t.Postgres.AdminUser, c.version/10000))
-		steps := []func(context.Context) error{k.admin, k.roles, k.prepared, k.hba}
+		steps := []func(context.Context) error{k.admin, k.ends, k.roles, k.prepared, k.hba}
 		if identity == "dynamic_role" {
-			steps = []func(context.Context) error{k.admin, k.setup, k.roles, k.prepared, k.hba, func(ctx context.Context) error { return k.try(ctx, s.o.Installation) }}
+			steps = []func(context.Context) error{k.admin, k.setup, k.roles, k.prepared, k.hba, func(ctx context.Context) error { return k.try(ctx) }}
 		}
 		if standing {
 			steps = append(steps, k.standing)
@@ -120,6 +122,21 @@ func (k *checker) admin(ctx context.Context) error {
 	if k.c.setup && member != "" {
 		k.bad("administrator's memberships", member+": with the functions none is needed", "REVOKE "+member+" FROM "+login+";")
 	}
+	return nil
+}
+
+// ends says whether the gateway's login may end the backends of logins that
+// are not per session.
+func (k *checker) ends(ctx context.Context) error {
+	may, err := k.c.one(ctx, "SELECT pg_has_role(current_user, 'pg_signal_backend', 'USAGE')")
+	if err != nil {
+		return fmt.Errorf("look at pg_signal_backend: %w", err)
+	}
+	if !k.c.setup && may != "t" {
+		k.bad("end a session", "the gateway's login may not end backends", setupHint(k.t))
+		return nil
+	}
+	k.ok("end a session", "")
 	return nil
 }
 
@@ -258,11 +275,11 @@ func (k *checker) prepared(ctx context.Context) error {
 
 // try makes a role and drops it. It is good for a minute at most and nobody
 // learns its password.
-func (k *checker) try(ctx context.Context, installation string) error {
+func (k *checker) try(ctx context.Context) error {
 	if len(k.t.Postgres.Roles) == 0 || !k.c.setup && k.c.version < 160000 {
 		return nil
 	}
-	role := roleName(installation, "check"+id.Short("", 10))
+	role := roleName(k.installation, "check"+id.Short("", 10))
 	member := k.t.Postgres.Roles[0]
 	if err := k.a.createRole(ctx, k.t, role, member, randomSecret(), time.Now().Add(time.Minute)); err != nil {
 		k.bad("make a session role", err.Error(), setupHint(k.t))

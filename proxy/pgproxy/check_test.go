@@ -66,6 +66,12 @@ func TestCheck(t *testing.T) {
 	if f := w.findings(true)["pg_hba.conf for +jit_sessions"]; !f.OK {
 		t.Errorf("closed pg_hba.conf: %+v", f)
 	}
+	// A session role is a member of the approved role: a line for that one
+	// lets it in as well.
+	w.must(w.pg.SetHBA(w.ctx, strings.Split("host all +orders_rw 127.0.0.9/32 scram-sha-256\n"+strings.TrimSpace(SetupHBA(target(w.pg), "127.0.0.1/32")), "\n")...))
+	if f := w.findings(false)["pg_hba.conf for +jit_sessions"]; f.OK || !strings.Contains(f.Detail, "+orders_rw 127.0.0.9") {
+		t.Errorf("pg_hba.conf that is open to the role's members: %+v", f)
+	}
 	f := w.findings(true)["standing access"]
 	if f.OK || !strings.Contains(f.Detail, "can log in") {
 		t.Errorf("standing access: %+v", f)
@@ -107,9 +113,14 @@ func TestG4GatewayLoginIsWeak(t *testing.T) {
 }
 
 func TestAround(t *testing.T) {
-	gw := hbaRule{"1", "hostssl", "all", "+s", "10.0.0.1", "scram-sha-256"}
-	host, local := hbaRule{"2", "host", "all", "+s", "all", "reject"}, hbaRule{"3", "local", "all", "+s", "", "reject"}
-	all, peer := hbaRule{"4", "host", "all", "all", "0.0.0.0", "scram-sha-256"}, hbaRule{"5", "local", "all", "all", "", "peer"}
+	const one = "255.255.255.255"
+	gw := hbaRule{"1", "hostssl", "all", "+s", "10.0.0.1", one, "scram-sha-256"}
+	host, local := hbaRule{"2", "host", "all", "+s", "all", "", "reject"}, hbaRule{"3", "local", "all", "+s", "", "", "reject"}
+	all, peer := hbaRule{"4", "host", "all", "all", "0.0.0.0", "0.0.0.0", "scram-sha-256"}, hbaRule{"5", "local", "all", "all", "", "", "peer"}
+	line := func(users, address, mask, method string) hbaRule {
+		return hbaRule{"6", "host", "all", users, address, mask, method}
+	}
+	v4, v6 := line("+s", "0.0.0.0", "0.0.0.0", "reject"), line("+s", "::", "::", "reject")
 	for i, c := range []struct {
 		rules  []hbaRule
 		open   int
@@ -120,8 +131,17 @@ func TestAround(t *testing.T) {
 		{[]hbaRule{gw, all, host, local}, 1, true},
 		{[]hbaRule{all, gw, host, local}, 1, true},
 		{[]hbaRule{gw}, 0, false},
+		{[]hbaRule{line("+s", "10.0.0.0", "255.0.0.0", "scram-sha-256"), host, local}, 1, true},
+		{[]hbaRule{line("+s", "10.0.0.1", one, "trust"), host, local}, 1, true},
+		{[]hbaRule{line("+s", "fe80::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "scram-sha-256"), host, local}, 0, true},
+		{[]hbaRule{line("+orders", "10.0.0.9", one, "scram-sha-256"), gw, host, local}, 1, true},
+		{[]hbaRule{line("+others", "10.0.0.9", one, "scram-sha-256"), gw, host, local}, 0, true},
+		{[]hbaRule{line("/^jit_", "10.0.0.9", one, "scram-sha-256"), gw, host, local}, 1, true},
+		{[]hbaRule{line("/^app_", "10.0.0.9", one, "scram-sha-256"), gw, host, local}, 0, true},
+		{[]hbaRule{gw, v4, local, line("all", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "trust")}, 1, false},
+		{[]hbaRule{gw, v4, v6, local, all, peer}, 0, true},
 	} {
-		open, closed := around(c.rules, "+s")
+		open, closed := around(c.rules, loginName{name: "+s", sample: "jit_gw_s000000000", groups: []string{"s", "orders"}})
 		if len(open) != c.open || closed != c.closed {
 			t.Errorf("case %d: %s", i, fmt.Sprint(open, closed))
 		}

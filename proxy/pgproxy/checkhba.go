@@ -5,66 +5,108 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // An hbaRule is one line of pg_hba.conf as the server reads it.
 type hbaRule struct {
-	line, kind, databases, users, address, method string
+	line, kind, databases, users, address, mask, method string
 }
 
 func (r hbaRule) String() string {
-	return strings.Join(strings.Fields(strings.Join([]string{"line", r.line + ":", r.kind, r.databases, r.users, r.address, r.method}, " ")), " ")
+	address := r.address
+	if r.mask != "" && !r.single() {
+		address += " " + r.mask
+	}
+	return strings.Join(strings.Fields(strings.Join([]string{"line", r.line + ":", r.kind, r.databases, r.users, address, r.method}, " ")), " ")
 }
 
-// names reports whether the rule is for the user or group, or for everybody.
-func (r hbaRule) names(user string) bool {
+// single reports whether the rule is for one address; a name stands for one.
+func (r hbaRule) single() bool {
+	switch r.address {
+	case "", "all", "samenet":
+		return false
+	}
+	return r.mask == "" || strings.Trim(r.mask, "255.") == "" || strings.Trim(r.mask, "f:") == ""
+}
+
+// A loginName is a role whose ways in are looked for: what lines call it.
+type loginName struct {
+	name   string   // as the line that is the gateway's own has it: a role, or "+" and a group
+	sample string   // a role that regular expressions are tried on
+	groups []string // it is a member of, itself included
+}
+
+// names reports whether the rule is for the login, one of its groups, or for
+// everybody. An expression that is not understood is taken to be.
+func (r hbaRule) names(l loginName) bool {
 	for _, u := range strings.Split(r.users, ",") {
-		if u == user || u == "all" {
+		if u == "all" || u == l.name {
 			return true
+		}
+		if group, ok := strings.CutPrefix(u, "+"); ok && slices.Contains(l.groups, group) {
+			return true
+		}
+		if expr, ok := strings.CutPrefix(u, "/"); ok {
+			if re, err := regexp.Compile(expr); err != nil || re.MatchString(l.sample) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// around lists the lines that admit user from elsewhere than they should:
-// those that admit before a reject for everything has been met. The first
-// line that is for the user alone is the gateway's own.
-func around(rules []hbaRule, user string) (open []hbaRule, closed bool) {
-	host, local := false, false // rejected from here on
+// around lists the lines that admit the login from elsewhere than they should:
+// those that admit before a reject for everything has been met. A line that
+// is for it alone, from one address, and asks for a proof is the gateway's own.
+func around(rules []hbaRule, l loginName) (open []hbaRule, closed bool) {
+	host4, host6, local := false, false, false // rejected from here on
 	for _, r := range rules {
-		if !r.names(user) {
+		if !r.names(l) {
 			continue
 		}
-		everywhere := r.address == "" || r.address == "all" || r.address == "0.0.0.0" || r.address == "::"
 		switch {
+		case r.method == "reject" && r.databases != "all":
 		case r.method == "reject" && r.kind == "local":
 			local = true
-		case r.method == "reject" && r.kind == "host" && everywhere && r.databases == "all":
-			host = true
+		case r.method == "reject" && r.kind == "host":
+			host4 = host4 || r.address == "all" || r.address == "0.0.0.0" && r.mask == "0.0.0.0"
+			host6 = host6 || r.address == "all" || r.address == "::" && r.mask == "::"
 		case r.method == "reject":
-		case r.kind == "local" && !local, r.kind != "local" && !host:
-			if r.users != user || everywhere {
+		case r.kind == "local" && !local, r.kind != "local" && !(host4 && host6):
+			if r.users != l.name || !r.single() || r.method == "trust" || r.method == "password" {
 				open = append(open, r)
 			}
 		}
-		if host && local {
+		if host4 && host6 && local {
 			return open, true
 		}
 	}
-	return open, host && local
+	return open, false
+}
+
+// member lists the roles that the roles are members of, themselves included.
+func (k *checker) member(ctx context.Context, roles ...string) ([]string, error) {
+	rows, err := k.c.query(ctx, `WITH RECURSIVE m AS (SELECT oid FROM pg_roles WHERE rolname = ANY (string_to_array($1, chr(31)))
+		UNION SELECT a.roleid FROM pg_auth_members a JOIN m ON a.member = m.oid) SELECT rolname FROM pg_roles JOIN m USING (oid)`, strings.Join(roles, "\x1f"))
+	var out []string
+	for _, r := range rows {
+		out = append(out, r[0])
+	}
+	return out, err
 }
 
 func (k *checker) rules(ctx context.Context) ([]hbaRule, error) {
-	rows, err := k.c.query(ctx, `SELECT line_number, type, array_to_string(database, ','), array_to_string(user_name, ','), address, auth_method
+	rows, err := k.c.query(ctx, `SELECT line_number, type, array_to_string(database, ','), array_to_string(user_name, ','), address, netmask, auth_method
 		FROM pg_hba_file_rules WHERE error IS NULL ORDER BY line_number`)
 	if err != nil {
 		return nil, err
 	}
 	var out []hbaRule
 	for _, r := range rows {
-		out = append(out, hbaRule{r[0], r[1], r[2], r[3], r[4], r[5]})
+		out = append(out, hbaRule{r[0], r[1], r[2], r[3], r[4], r[5], r[6]})
 	}
 	return out, nil
 }
@@ -81,12 +123,27 @@ func (k *checker) hba(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at pg_hba.conf: %w", err)
 	}
-	users := []string{"+" + setupSessions}
+	var logins []loginName
 	if id := k.t.Postgres.Identity; id == "static" || id == "client_cert" {
-		users = k.t.Postgres.Roles
+		for _, r := range k.t.Postgres.Roles {
+			groups, err := k.member(ctx, r)
+			if err != nil {
+				return fmt.Errorf("look at the memberships of %s: %w", r, err)
+			}
+			logins = append(logins, loginName{name: r, sample: r, groups: groups})
+		}
+	} else {
+		// A session role is a member of the approved role too, and of all
+		// that this is a member of.
+		groups, err := k.member(ctx, append([]string{setupSessions}, k.t.Postgres.Roles...)...)
+		if err != nil {
+			return fmt.Errorf("look at the memberships of session roles: %w", err)
+		}
+		logins = []loginName{{name: "+" + setupSessions, sample: roleName(k.installation, "s000000000"), groups: groups}}
 	}
-	for _, u := range users {
-		open, closed := around(rules, u)
+	for _, l := range logins {
+		u := l.name
+		open, closed := around(rules, l)
 		if closed && len(open) == 0 {
 			k.ok("pg_hba.conf for "+u, "from the gateway alone")
 			continue
@@ -123,7 +180,11 @@ func (k *checker) standing(ctx context.Context) error {
 		}
 		way := "pg_hba.conf cannot be read"
 		if ruleErr == nil {
-			open, _ := around(rules, r[0])
+			groups, err := k.member(ctx, r[0])
+			if err != nil {
+				return fmt.Errorf("look at the memberships of %s: %w", r[0], err)
+			}
+			open, _ := around(rules, loginName{name: r[0], sample: r[0], groups: groups})
 			way = "no line of pg_hba.conf admits it"
 			if len(open) > 0 {
 				way = open[0].String()

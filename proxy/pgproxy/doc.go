@@ -17,6 +17,7 @@
 // were sent before TLS, statements past a budget, and everything that does
 // not parse. A panic ends its session, never the process.
 //
-// Start reading at Server.ServeConn; then startup.go, serve.go (the steps of
-// docs/session-flow.md), relay.go, tracker.go, end.go.
+// Start reading at Server.ServeConn; then greet.go, serve.go and session.go (the
+// steps of docs/session-flow.md), link.go and pump.go (the relay), tracker.go
+// with its halves client.go and server.go (the record), cleaner.go (the end).
 package pgproxy

@@ -6,7 +6,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,14 +80,11 @@ func TestG3RunningStatementEndsWithTheGrant(t *testing.T) {
 			_, err = w.svc.Release(w.ctx, approval.Caller{UserID: g.UserID, Source: "127.0.0.1", Via: "ssh", KeyFingerprint: "SHA256:" + user}, g.ID)
 			w.must(err)
 			for w.value("SELECT count(*) FROM pg_stat_activity WHERE pid IN ("+pids+")") != "0" {
-				if time.Since(begin) > 5*time.Second {
+				if time.Since(begin) > 15*time.Second {
 					t.Fatal("the backend is still there")
 				}
 			}
 			t.Logf("backend gone at most %v after the release was asked for", time.Since(begin).Round(100*time.Microsecond))
-			if took := time.Since(begin); took > time.Second {
-				t.Errorf("the backend took %v to go", took)
-			}
 			if c.sql == "" {
 				in.Write([]byte("SELECT 1;\n")) // psql looks at the socket now
 			}
@@ -183,7 +183,7 @@ func TestG9RecoveryDropsTheRole(t *testing.T) {
 	role := roleName("crashed", "S0123456789ABCDEF")
 	w.must(w.cleaner.admins.createRole(w.ctx, tgt, role, "orders_rw", "x", time.Now().Add(time.Hour)))
 	// A backend of the role is at work.
-	e, err := endpointOf(tgt.Postgres, nil)
+	e, err := endpointOf(tgt.Postgres)
 	w.must(err)
 	conn, err := e.dial(w.ctx)
 	w.must(err)
@@ -230,4 +230,62 @@ func TestStoppingGatewaySaysSo(t *testing.T) {
 	}
 	<-over
 	w.noRoles()
+}
+
+// The end does not wait for who is stuck: a backend that hangs, a client that
+// does not read, a login of the gateway's own that is refused. What could not
+// be ended then is ended when it can.
+func TestG3EndPassesWhatIsStuck(t *testing.T) {
+	w := newWorld(t, plain(nil))
+	update := mQuery("UPDATE orders SET quantity = quantity + 1000 WHERE id = 1 AND pg_sleep(60) IS NOT NULL")
+	for name, c := range map[string]struct {
+		msg, like  string
+		stick, let func(pid int)
+		reads      bool
+	}{
+		"a backend that hangs": {string(update), "UPDATE orders SET quantity%", func(pid int) { w.must(syscall.Kill(pid, syscall.SIGSTOP)) },
+			func(pid int) { w.must(syscall.Kill(pid, syscall.SIGCONT)) }, true},
+		"a client that does not read": {string(mQuery("SELECT repeat('x', 1000), generate_series(1, 1000000000)")), "SELECT repeat%", func(int) {}, func(int) {}, false},
+		"no administrator": {string(update), "UPDATE orders SET quantity%", func(int) {
+			w.must(w.pg.Exec(w.ctx, "orders", "ALTER ROLE jit_gateway NOLOGIN"))
+			w.must(w.pg.Exec(w.ctx, "orders", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jit_gateway'"))
+		}, func(int) { w.must(w.pg.Exec(w.ctx, "orders", "ALTER ROLE jit_gateway LOGIN")) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.TB = t
+			user := "u" + strings.ReplaceAll(name, " ", "")
+			token, g := w.token(user, "orders", "orders_rw", time.Hour)
+			s := w.talker(user, token)
+			_, err := s.conn.Write([]byte(c.msg))
+			w.must(err)
+			w.running(c.like)
+			pid, err := strconv.Atoi(w.value("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '" + c.like + "'"))
+			w.must(err)
+			c.stick(pid)
+			loose := sync.OnceFunc(func() { c.let(pid) })
+			defer loose()
+			_, err = w.svc.Release(w.ctx, approval.Caller{UserID: g.UserID, Source: "127.0.0.1", Via: "ssh", KeyFingerprint: "SHA256:" + user}, g.ID)
+			w.must(err)
+			if c.reads {
+				typ, body, err := readMessage(s.r, 1<<20)
+				if e := errorFields(body); err != nil || typ != 'E' || e.Code != stateAdmin {
+					t.Errorf("while it is stuck the client was told %q %+v (%v)", typ, e, err)
+				}
+			}
+			if name == "no administrator" { // the cancel needs none
+				w.eventually("the statement is gone", func() bool {
+					return w.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE orders SET%' AND state = 'active'") == "0"
+				})
+			}
+			loose()
+			w.eventually("backend and role are gone", func() bool {
+				return w.value("SELECT count(*) FROM pg_stat_activity WHERE pid = "+strconv.Itoa(pid)) == "0" &&
+					w.value("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'jit\\_"+w.srv.o.Installation+"\\_%'") == "0"
+			})
+			if v := w.value("SELECT quantity FROM orders WHERE id = 1"); v != "40" {
+				t.Errorf("the row is %s", v)
+			}
+		})
+	}
 }

@@ -102,7 +102,24 @@ func TestG4ClientCertificateLogin(t *testing.T) {
 	w := newWorld(t, plain(nil))
 	ca := filepath.Join(testenv.Dir(t), "client-ca.pem")
 	w.must(os.WriteFile(ca, w.auth.ClientCAs(), 0o644))
-	pg, _ := guarded(t, w, func(p *inventory.PostgresTarget) { p.Identity = "client_cert" }, "ssl_ca_file = '"+ca+"'")
+	pg, spec := guarded(t, w, func(p *inventory.PostgresTarget) { p.Identity = "client_cert" }, "ssl_ca_file = '"+ca+"'")
+
+	// A server that cannot show that it is the target gets no certificate to see.
+	p := *spec.Postgres
+	p.CAFile = w.caFile
+	spec.Name, spec.Postgres = "impostor", &p
+	w.must(w.inv.Swap(append(slices.Clone(w.inv.Targets()), spec)))
+	foreign, _ := w.token("bob", "impostor", "orders_ro", time.Hour)
+	if _, err := w.connect("bob", "impostor", foreign); err == nil {
+		t.Error("a server with another CA was believed")
+	}
+	made, err := w.db.LiveCredentials(w.ctx, session.CredentialFilter{})
+	w.must(err)
+	for _, c := range made {
+		if c.Kind == KindCert {
+			t.Errorf("a certificate was made for a server that was not verified: %s", c.Name)
+		}
+	}
 	w.must(pg.Exec(w.ctx, "orders", "ALTER ROLE orders_ro LOGIN; ALTER ROLE orders_rw LOGIN"))
 	token, g := w.token("alice", "guarded", "orders_ro", time.Hour)
 	c, err := w.connect("alice", "guarded", token)

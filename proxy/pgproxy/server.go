@@ -62,7 +62,7 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 	case 'V':
 		if o := t.ops.first(); o != nil && o.kind == 'F' {
 			o.bytes = int64(size)
-			if e := t.aside(size); e != nil {
+			if e := t.besides(size); e != nil {
 				s.cut(s.at, s.end, e.encode())
 				s.drop, t.purge = true, true
 				return 0, t.outcome(o, "", e)
@@ -76,7 +76,7 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 			o.copyIn = true
 		}
 	case 'N', 'A':
-		if e := t.aside(size); e != nil {
+		if e := t.besides(size); e != nil {
 			s.drop = true
 			t.overrun(e)
 		}
@@ -132,9 +132,9 @@ func (f *fromServer) row(s *scanner, typ byte, size int) {
 	}
 }
 
-// aside counts what reaches the client beside rows: notices, notifications,
+// besides counts what reaches the client beside rows: notices, notifications,
 // results of functions. What is past the budget is kept back.
-func (t *tracker) aside(size int) *pgError {
+func (t *tracker) besides(size int) *pgError {
 	if !t.budget.limited || t.over != nil || t.purge {
 		return nil
 	}

@@ -183,17 +183,14 @@ func (s *Server) connect(ctx context.Context, l *link, st *startup, database str
 			return err
 		}
 	}
-	var cert *tls.Certificate
-	if identity == "client_cert" {
-		c, err := s.mintCert(ctx, l.sess, role)
-		if err != nil {
-			return err
-		}
-		cert = c
-	}
 	var err error
-	if l.at, err = endpointOf(t.Postgres, cert); err != nil {
+	if l.at, err = endpointOf(t.Postgres); err != nil {
 		return err
+	}
+	if identity == "client_cert" && l.at.tls != nil {
+		// Asked for once the database's own certificate has been verified, so
+		// that step 8 comes behind step 7 here too.
+		l.at.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.mintCert(ctx, l.sess, role) }
 	}
 	conn, err := l.at.dial(ctx) // step 7
 	if err != nil {
@@ -234,9 +231,9 @@ func (s *Server) connect(ctx context.Context, l *link, st *startup, database str
 			return err
 		}
 	}
-	if cert != nil {
+	if l.at.tls != nil {
 		l.at.tls = l.at.tls.Clone()
-		l.at.tls.Certificates = nil // the key is not needed any more: cancel requests carry no identity
+		l.at.tls.GetClientCertificate = nil // cancel requests carry no identity
 	}
 	l.up = up
 	return nil

@@ -47,9 +47,8 @@ type endpoint struct {
 	tls                    *tls.Config // nil: plain
 }
 
-// endpointOf works out how to reach the target. cert, if not nil, is the
-// gateway's client certificate.
-func endpointOf(t *inventory.PostgresTarget, cert *tls.Certificate) (endpoint, error) {
+// endpointOf works out how to reach the target.
+func endpointOf(t *inventory.PostgresTarget) (endpoint, error) {
 	e := endpoint{network: "tcp"}
 	if strings.HasPrefix(t.Address, "/") {
 		e.network, e.address, e.host = "unix", t.Address, "localhost"
@@ -75,9 +74,6 @@ func endpointOf(t *inventory.PostgresTarget, cert *tls.Certificate) (endpoint, e
 			if !e.tls.RootCAs.AppendCertsFromPEM(pem) {
 				return e, fmt.Errorf("%s holds no certificate", t.CAFile)
 			}
-		}
-		if cert != nil {
-			e.tls.Certificates = []tls.Certificate{*cert}
 		}
 	case "disable":
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
