@@ -103,3 +103,29 @@ func TestG2RefusedStatementRunsNothing(t *testing.T) {
 	}
 	c.bye(w, "alice")
 }
+
+// What comes beside the rows of one statement counts too.
+func TestBudgetCountsWhatComesBeside(t *testing.T) {
+	arg := func(s string) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...) }
+	const repeat = 1622 // the function's OID
+	for name, c := range map[string]struct {
+		budget policy.Budget
+		msg    []byte
+		most   string // of these answers at most three
+	}{
+		"several statements in one query": {policy.Budget{Statements: 3}, mQuery(strings.Repeat("SELECT 1;", 50)), "D"},
+		"notices":                         {policy.Budget{Bytes: 3500}, mQuery("DO $$ BEGIN FOR i IN 1 .. 50 LOOP RAISE NOTICE '%', repeat('x', 1000); END LOOP; END $$"), "N"},
+		"the result of a function call":   {policy.Budget{Bytes: 3500}, message('F', binary.BigEndian.AppendUint32(nil, repeat), []byte{0, 0, 0, 2}, arg("x"), arg("4000"), []byte{0, 0}), "V"},
+	} {
+		w := newWorld(t, plain(func(r *policy.Rule) { r.Budget = c.budget }))
+		token, _ := w.token("alice", "orders", "orders_ro", time.Hour)
+		s := w.talker("alice", token)
+		if got := s.say(1, c.msg); !strings.HasSuffix(got, "E(53400)Z") || strings.Count(got, c.most) > 3 {
+			t.Errorf("%s: the answer is %s", name, got)
+		}
+		if got := s.say(1, mQuery("SELECT 1")); got != "E(53400)Z" {
+			t.Errorf("%s: the next statement: %s", name, got)
+		}
+		s.bye(w, "alice")
+	}
+}
