@@ -57,17 +57,8 @@ type liner struct {
 type lineChannel struct {
 	id   uint32
 	term *vt.Terminal
-	when *times
 	part [3][]byte // by stream: a line that has no end yet
 	from [3]time.Duration
-}
-
-// times remembers when the lines on a terminal's screen began, by their text
-// order: a line that leaves the screen began at the oldest unclaimed moment.
-type times struct {
-	now   time.Duration
-	lines []time.Duration
-	begun bool // something is on the line already
 }
 
 func (l *liner) drain(yield func(Line, error) bool) bool {
@@ -106,9 +97,8 @@ func (l *liner) event(ev *Event) {
 	case Resize:
 		c := l.channel(ev.Channel)
 		if c.term == nil {
-			c.when = &times{}
 			c.term = vt.New(int(min(p.Cols, vt.MaxCols)), int(min(p.Rows, vt.MaxRows)))
-			c.term.OnLine = func(s string) { l.add(c.when.take(), ev.Channel, KindOutput, s) }
+			c.term.OnLine = func(s string, since int64) { l.add(time.Duration(since), ev.Channel, KindOutput, s) }
 		} else {
 			c.term.Resize(int(min(p.Cols, vt.MaxCols)), int(min(p.Rows, vt.MaxRows)))
 		}
@@ -153,7 +143,7 @@ func nonEmpty(list ...string) []string {
 
 func (l *liner) output(c *lineChannel, ev *Event) {
 	if c.term != nil {
-		c.when.saw(ev.T, ev.Data)
+		c.term.Moment = int64(ev.T)
 		c.term.Write(ev.Data)
 		return
 	}
@@ -188,25 +178,4 @@ func (l *liner) end(c *lineChannel) {
 		l.add(c.from[s], c.id, KindOutput, strings.ToValidUTF8(string(part), "\ufffd"))
 		c.part[s] = nil
 	}
-}
-
-// saw notes when lines begin: with the first byte after a line feed.
-func (w *times) saw(t time.Duration, p []byte) {
-	w.now = t
-	for _, c := range p {
-		if !w.begun && len(w.lines) < vt.MaxRows {
-			w.lines = append(w.lines, t)
-		}
-		w.begun = c != '\n'
-	}
-}
-
-// take returns when the oldest line on the screen began.
-func (w *times) take() time.Duration {
-	if len(w.lines) == 0 {
-		return w.now
-	}
-	t := w.lines[0]
-	w.lines = w.lines[1:]
-	return t
 }

@@ -94,7 +94,10 @@ func (t *Terminal) combine(c *cell, mark rune) {
 		return
 	}
 	if len(t.clusters) >= maxClusters {
-		t.sweep()
+		// To look through the screens takes long: not for every mark.
+		if t.unswept++; t.unswept%maxClusters == 1 {
+			t.sweep()
+		}
 		if len(t.clusters) >= maxClusters {
 			return
 		}
@@ -108,11 +111,14 @@ func (t *Terminal) sweep() {
 	old := t.clusters
 	t.clusters = nil
 	for _, g := range []grid{t.main, t.alt} {
-		for _, line := range g {
-			for x := range line {
-				if r := line[x].r; r > unicode.MaxRune {
-					t.clusters = append(t.clusters, old[r-unicode.MaxRune-1])
-					line[x].r = unicode.MaxRune + rune(len(t.clusters))
+		for _, r := range g {
+			if r.clean {
+				continue
+			}
+			for x := range r.cells {
+				if c := r.cells[x].r; c > unicode.MaxRune {
+					t.clusters = append(t.clusters, old[c-unicode.MaxRune-1])
+					r.cells[x].r = unicode.MaxRune + rune(len(t.clusters))
 				}
 			}
 		}

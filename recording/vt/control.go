@@ -45,11 +45,7 @@ func (t *Terminal) escape(inter, final byte) {
 		if final == '8' { // DECALN
 			t.top, t.bot = 0, t.rows-1
 			t.cur.x, t.cur.y, t.cur.wrap = 0, 0, false
-			for _, line := range t.grid() {
-				for x := range line {
-					line[x] = cell{r: 'E'}
-				}
-			}
+			t.grid().wipe(cell{r: 'E'})
 		}
 		return
 	case 0:
@@ -85,11 +81,11 @@ func (t *Terminal) restore(c cursor) {
 }
 
 func (t *Terminal) reset() {
-	t.allGone()
-	on := t.OnLine
-	p := t.p
-	*t = *New(t.cols, t.rows)
-	t.OnLine, t.p = on, p
+	t.Flush()
+	t.main.wipe(cell{})
+	t.alt.wipe(cell{})
+	*t = Terminal{OnLine: t.OnLine, Moment: t.Moment, cols: t.cols, rows: t.rows, main: t.main, alt: t.alt, bot: t.rows - 1, tabs: t.tabs, p: t.p}
+	t.resetTabs()
 }
 
 // drawing is DEC's line drawing set, from 0x5f.

@@ -67,7 +67,7 @@ func (t *Terminal) csi(s *sequence) {
 	case 'X':
 		t.eraseCells(c.x, min(c.x+n, t.cols))
 	case 'b':
-		for range min(n, t.cols*t.rows) {
+		for range min(n, t.cols) { // programs repeat within a line
 			if t.last == 0 {
 				break
 			}
@@ -130,7 +130,7 @@ func (t *Terminal) goTo(x, y int) {
 }
 
 func (t *Terminal) insertCells(n int) {
-	x, line := t.cur.x, t.grid()[t.cur.y]
+	x, line := t.cur.x, t.line()
 	n = min(n, t.cols-x)
 	t.split(line, x)
 	copy(line[x+n:], line[x:])
@@ -142,7 +142,7 @@ func (t *Terminal) insertCells(n int) {
 }
 
 func (t *Terminal) deleteCells(n int) {
-	x, line := t.cur.x, t.grid()[t.cur.y]
+	x, line := t.cur.x, t.line()
 	n = min(n, t.cols-x)
 	t.split(line, x)
 	t.split(line, x+n)
@@ -151,20 +151,28 @@ func (t *Terminal) deleteCells(n int) {
 	t.cur.wrap = false
 }
 
+// deleteLines scrolls if it begins at the region's top; what is deleted below
+// that is not told.
 func (t *Terminal) deleteLines(n int) {
 	on := t.OnLine
-	t.OnLine = nil // not scrolled off, deleted
+	if t.cur.y > t.top {
+		t.OnLine = nil
+	}
 	t.scrollUp(t.cur.y, n)
 	t.OnLine = on
 }
 
 func (t *Terminal) eraseCells(from, to int) {
-	line := t.grid()[t.cur.y]
+	b := t.cur.style.blank()
+	if from == 0 && to == t.cols {
+		t.grid()[t.cur.y].wipe(b)
+		return
+	}
+	line := t.line()
 	t.split(line, from)
 	if to < t.cols {
 		t.split(line, to)
 	}
-	b := t.cur.style.blank()
 	for x := from; x < to; x++ {
 		line[x] = b
 	}
@@ -182,26 +190,23 @@ func (t *Terminal) eraseLine(how int) {
 }
 
 func (t *Terminal) eraseDisplay(how int) {
-	g := t.grid()
+	g, y, blank := t.grid(), t.cur.y, t.cur.style.blank()
 	switch how {
 	case 0:
-		if t.cur.x == 0 && t.cur.y == 0 {
-			t.allGone()
+		if y == 0 {
+			t.allGone(g)
 		}
 		t.eraseLine(0)
-		for _, line := range g[t.cur.y+1:] {
-			t.clear(line)
-		}
+		g[y+1:].wipe(blank)
 	case 1:
+		if y == t.rows-1 {
+			t.allGone(g)
+		}
 		t.eraseLine(1)
-		for _, line := range g[:t.cur.y] {
-			t.clear(line)
-		}
+		g[:y].wipe(blank)
 	case 2:
-		t.allGone()
-		for _, line := range g {
-			t.clear(line)
-		}
+		t.allGone(g)
+		g.wipe(blank)
 	}
 }
 
@@ -245,12 +250,10 @@ func (t *Terminal) switchTo(alt, keep bool) {
 		if t.alt == nil {
 			t.alt = newGrid(t.cols, t.rows)
 		}
-		for _, line := range t.alt {
-			t.clear(line)
-		}
+		t.alt.wipe(t.cur.style.blank())
 		return
 	}
-	t.allGone()
+	t.allGone(t.alt)
 	t.onAlt = false
 	if keep {
 		t.restore(t.before)

@@ -1,6 +1,7 @@
 package vt
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
@@ -10,9 +11,29 @@ import (
 // of a sequence that is not complete yet. Fed to a new Terminal it gives the
 // same state.
 func (t *Terminal) Snapshot() []byte {
+	b, _ := t.snapshot(drawer{t: t, most: math.MaxInt})
+	return b
+}
+
+// SnapshotWithin is Snapshot where that takes no more than most bytes. Else it
+// leaves out how the characters look, and, if that is not enough, the screen
+// that is not shown. Text alone takes 600 KB on the largest screen.
+func (t *Terminal) SnapshotWithin(most int) []byte {
+	b, ok := t.snapshot(drawer{t: t, most: most})
+	if !ok {
+		b, ok = t.snapshot(drawer{t: t, most: most, bare: true})
+	}
+	if !ok {
+		b, _ = t.snapshot(drawer{t: t, most: math.MaxInt, bare: true, shown: true})
+	}
+	return b
+}
+
+// snapshot draws with d, and reports whether it was within d's bounds.
+func (t *Terminal) snapshot(d drawer) ([]byte, bool) {
 	b := &strings.Builder{}
 	b.WriteString("\x1bc")
-	d := drawer{t: t, b: b}
+	d.b = b
 	d.tabs()
 	if t.top != 0 || t.bot != t.rows-1 {
 		d.seq("r", t.top+1, t.bot+1)
@@ -25,7 +46,9 @@ func (t *Terminal) Snapshot() []byte {
 		b.WriteString("\x1b[?47l")
 	}
 	if t.onAlt {
-		d.grid(t.main)
+		if !d.shown {
+			d.grid(t.main)
+		}
 		d.saved(t.saved[0], t.main)
 		d.place(t.before, t.main)
 		b.WriteString("\x1b[?1049h")
@@ -48,7 +71,7 @@ func (t *Terminal) Snapshot() []byte {
 		b.WriteString("\x1b[4h")
 	}
 	b.Write(t.p.pending())
-	return []byte(b.String())
+	return []byte(b.String()), b.Len() <= d.most
 }
 
 // drawer writes escape sequences.
@@ -56,6 +79,9 @@ type drawer struct {
 	t     *Terminal
 	b     *strings.Builder
 	style style
+	most  int  // bytes after which it stops
+	bare  bool // characters only, without their looks
+	shown bool // only the screen that is shown
 }
 
 func (d *drawer) seq(final string, params ...int) {
@@ -72,7 +98,14 @@ func (d *drawer) seq(final string, params ...int) {
 // grid draws all lines on an empty screen. Line feeds would do for most, but
 // not where the last column is taken.
 func (d *drawer) grid(g grid) {
-	for y, line := range g {
+	for y, r := range g {
+		if r.clean && r.fill == (cell{}) {
+			continue
+		}
+		if d.b.Len() > d.most {
+			return
+		}
+		line := r.open()
 		n := len(line)
 		for n > 0 && line[n-1].empty() {
 			n--
@@ -107,8 +140,10 @@ func (d *drawer) cell(c *cell) {
 	if c.wide == rightHalf {
 		return
 	}
-	d.look(c.style())
-	if c.r == 0 && c.attr == 0 {
+	if !d.bare {
+		d.look(c.style())
+	}
+	if c.r == 0 && (c.attr == 0 || d.bare) {
 		// A blank with a background was erased, not printed: the same to see.
 		d.b.WriteByte(' ')
 		return
@@ -202,11 +237,12 @@ func (d *drawer) place(c cursor, g grid) {
 		// Only printing in the last column makes the next character wrap:
 		// print what is there once more.
 		x := d.t.cols - 1
-		if g[row][x].wide == rightHalf && x > 0 {
+		line := g[row].open()
+		if line[x].wide == rightHalf && x > 0 {
 			x--
 			d.seq("H", y+1, x+1)
 		}
-		d.cell(&g[row][x])
+		d.cell(&line[x])
 	}
 	d.look(c.style)
 	for i, on := range c.drawing {

@@ -1,22 +1,5 @@
 package vt
 
-// Limits of a screen: what a hostile window size can cost.
-const (
-	MaxCols = 500
-	MaxRows = 300
-)
-
-type grid [][]cell
-
-func newGrid(cols, rows int) grid {
-	g := make(grid, rows)
-	cells := make([]cell, cols*rows)
-	for y := range g {
-		g[y] = cells[y*cols : (y+1)*cols : (y+1)*cols]
-	}
-	return g
-}
-
 // cursor is a position and what it writes with.
 type cursor struct {
 	x, y    int
@@ -30,9 +13,13 @@ type cursor struct {
 // Terminal follows one terminal's output. It is not safe for use by several
 // goroutines at once.
 type Terminal struct {
-	// OnLine, if set, is called with each line that leaves the screen for
-	// good: scrolled off the top, cleared, or on an alternate screen that closes.
-	OnLine func(text string)
+	// OnLine, if set, is called with each line that leaves a screen: scrolled
+	// off the top of it or of its scroll region, cleared with the whole screen,
+	// or on an alternate screen that closes. since is the Moment at which the
+	// line began to be printed. What is overwritten in place is not told.
+	OnLine func(text string, since int64)
+	// Moment is whatever the caller calls the time of the next Write.
+	Moment int64
 
 	cols, rows int
 	main, alt  grid // alt is made when it is first used
@@ -48,6 +35,7 @@ type Terminal struct {
 	hidden     bool // the cursor
 	last       rune // for REP
 	clusters   []string
+	unswept    int // marks that found no room among clusters
 	p          parser
 }
 
@@ -91,7 +79,10 @@ func (t *Terminal) screen() int {
 }
 
 func (t *Terminal) resetTabs() {
-	t.tabs = make([]bool, t.cols)
+	if len(t.tabs) != t.cols {
+		t.tabs = make([]bool, t.cols)
+	}
+	clear(t.tabs)
 	for x := 8; x < t.cols; x += 8 {
 		t.tabs[x] = true
 	}
@@ -112,7 +103,7 @@ func (t *Terminal) text(p []byte) {
 		if c.wrap {
 			t.wrapLine()
 		}
-		line := t.grid()[c.y]
+		line := t.printing()
 		n := min(len(p), t.cols-c.x)
 		t.split(line, c.x)
 		if c.x+n < t.cols {
@@ -128,6 +119,19 @@ func (t *Terminal) text(p []byte) {
 			c.x, c.wrap = t.cols-1, true
 		}
 	}
+}
+
+// line returns the cells of the cursor's line.
+func (t *Terminal) line() []cell { return t.grid()[t.cur.y].open() }
+
+// printing returns them to be printed on. What is printed from the first
+// column on is a new line, to whoever looks for it later.
+func (t *Terminal) printing() []cell {
+	r := t.grid()[t.cur.y]
+	if !r.begun || t.cur.x == 0 {
+		r.begun, r.since = true, t.Moment
+	}
+	return r.open()
 }
 
 // split blanks a wide character that would be cut between x-1 and x.
@@ -155,7 +159,7 @@ func (t *Terminal) print(r rune) {
 
 // mark combines r with the character before the cursor.
 func (t *Terminal) mark(r rune) {
-	line, x := t.grid()[t.cur.y], t.cur.x
+	line, x := t.line(), t.cur.x
 	if !t.cur.wrap {
 		x--
 	}
@@ -182,7 +186,7 @@ func (t *Terminal) put(r rune, w int) {
 		}
 		t.wrapLine()
 	}
-	line := t.grid()[c.y]
+	line := t.printing()
 	if t.insert {
 		t.insertCells(w)
 	}
@@ -227,66 +231,54 @@ func (t *Terminal) reverseLineFeed() {
 
 // scrollUp moves the lines from top to the region's end up by n.
 func (t *Terminal) scrollUp(top, n int) {
-	g := t.grid()
-	n = min(n, t.bot-top+1)
-	for range n {
-		line := g[top]
-		if top == 0 && !t.onAlt {
-			t.gone(line)
-		}
-		copy(g[top:t.bot], g[top+1:t.bot+1])
-		g[t.bot] = line
-		t.clear(line)
+	g := t.grid()[top : t.bot+1]
+	n = min(n, len(g))
+	blank := t.cur.style.blank()
+	for _, r := range g[:n] {
+		t.gone(r)
+		r.wipe(blank)
 	}
+	g.up(n)
 }
 
 func (t *Terminal) scrollDown(top, n int) {
-	g := t.grid()
-	n = min(n, t.bot-top+1)
-	for range n {
-		line := g[t.bot]
-		copy(g[top+1:t.bot+1], g[top:t.bot])
-		g[top] = line
-		t.clear(line)
-	}
-}
-
-func (t *Terminal) clear(line []cell) {
-	b := t.cur.style.blank()
-	if b == (cell{}) {
-		clear(line)
-		return
-	}
-	for x := range line {
-		line[x] = b
+	g := t.grid()[top : t.bot+1]
+	n = min(n, len(g))
+	g[len(g)-n:].wipe(t.cur.style.blank())
+	if n < len(g) {
+		g.up(len(g) - n)
 	}
 }
 
 // gone tells of a line that leaves the screen.
-func (t *Terminal) gone(line []cell) {
-	if t.OnLine != nil {
-		if s := t.textOf(line); s != "" {
-			t.OnLine(s)
-		}
+func (t *Terminal) gone(r *row) {
+	if t.OnLine == nil || r.clean { // clean: also the pattern of DECALN
+		return
+	}
+	if s := t.textOf(r.cells); s != "" {
+		t.OnLine(s, r.since)
 	}
 }
 
-// Flush tells OnLine of the lines that are still on the screen.
-func (t *Terminal) Flush() { t.allGone() }
+// Flush tells OnLine of the lines that are still on a screen.
+func (t *Terminal) Flush() {
+	if t.onAlt {
+		t.allGone(t.main)
+	}
+	t.allGone(t.grid())
+}
 
-func (t *Terminal) allGone() {
-	if t.OnLine != nil {
-		for _, line := range t.grid() {
-			t.gone(line)
-		}
+func (t *Terminal) allGone(g grid) {
+	for _, r := range g {
+		t.gone(r)
 	}
 }
 
 // Lines returns the text of the screen, line by line.
 func (t *Terminal) Lines() []string {
 	var out []string
-	for _, line := range t.grid() {
-		out = append(out, t.textOf(line))
+	for _, r := range t.grid() {
+		out = append(out, t.textOf(r.open()))
 	}
 	return out
 }
@@ -305,9 +297,7 @@ func (t *Terminal) Resize(cols, rows int) {
 	if t.onAlt {
 		cut = max(t.before.y-rows+1, 0)
 	}
-	for _, line := range t.main[:cut] {
-		t.gone(line)
-	}
+	t.allGone(t.main[:cut])
 	t.main = t.main.resized(cols, rows, cut)
 	if t.alt != nil {
 		off := 0
@@ -328,17 +318,4 @@ func (t *Terminal) Resize(cols, rows int) {
 		c.x, c.y, c.wrap = min(c.x, cols-1), min(max(c.y, 0), rows-1), false
 	}
 	t.resetTabs()
-}
-
-func (g grid) resized(cols, rows, cut int) grid {
-	out := newGrid(cols, rows)
-	for y := range out {
-		if y+cut < len(g) {
-			copy(out[y], g[y+cut])
-			if last := &out[y][cols-1]; last.wide == leftHalf {
-				last.r, last.wide = 0, narrow
-			}
-		}
-	}
-	return out
 }

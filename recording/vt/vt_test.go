@@ -73,12 +73,56 @@ func TestTerminal(t *testing.T) {
 func TestOnLine(t *testing.T) {
 	var got []string
 	term := New(20, 2)
-	term.OnLine = func(s string) { got = append(got, s) }
+	term.OnLine = func(s string, _ int64) { got = append(got, s) }
 	term.Write([]byte("one\r\ntwo\r\nthree\x1b[2J\x1b[Hfour\x1b[?1049hinside vi\x1b[?1049l"))
 	term.Flush()
 	want := []string{"one", "two", "three", "    inside vi", "four"}
 	if !slices.Equal(got, want) {
 		t.Errorf("lines %q, want %q", got, want)
+	}
+}
+
+// TestOnLineTells: what scrolls away within a region, on the alternate screen
+// or by deleting at the top is told too, as tmux, less and vi scroll; nobody
+// hides from a search by setting a region first.
+func TestOnLineTells(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"a region", "\x1b[2;4r\x1b[2;1Hone\r\ntwo\r\nthree\r\nfour", "one|two|three|four"},
+		{"the alternate screen", "main\x1b[?1049h\x1b[Hone\r\ntwo\r\nthree\r\nfour\r\nfive\x1b[?1049l", "one|two|three|four|five|main"},
+		{"an alternate screen that stays", "main\x1b[?1049h\x1b[Halt", "main|alt"},
+		{"lines deleted at the top", "one\r\ntwo\x1b[H\x1b[M", "one|two"},
+		{"lines deleted below", "one\r\ntwo\r\nthree\x1b[2;1H\x1b[M", "one|three"},
+		{"all erased, upwards", "one\r\ntwo\x1b[4;1H\x1b[1Jx", "one|two|x"},
+		{"all erased but a letter", "one\r\ntwo\x1b[1;2H\x1b[J", "one|two|o"},
+		{"a full reset", "one\r\ntwo\x1bcx", "one|two|x"},
+		{"a line erased", "one\r\x1b[2Ktwo", "two"},
+		{"the pattern of a test", "\x1b#8\x1b[2Jx", "x"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			term := New(20, 4)
+			term.OnLine = func(s string, _ int64) { got = append(got, s) }
+			term.Write([]byte(c.in))
+			term.Flush()
+			if s := strings.Join(got, "|"); s != c.want {
+				t.Errorf("%q, want %q", s, c.want)
+			}
+		})
+	}
+}
+
+// TestOnLineMoments: each line comes with the moment at which it began to be
+// printed, for the last time.
+func TestOnLineMoments(t *testing.T) {
+	var got []string
+	term := New(20, 3)
+	term.OnLine = func(s string, since int64) { got = append(got, fmt.Sprintf("%s@%d", s, since)) }
+	for i, s := range []string{"one\r\n", "tw", "o\r\n50%", "\r90%", " done\r\n", "\x1b[1;1H\x1b[2K", "four", "\x1b[?1049h\x1b[Hvi", "\x1b[?1049l", "\x1b[2J"} {
+		term.Moment = int64(i)
+		term.Write([]byte(s))
+	}
+	if s, want := strings.Join(got, " "), "one@0 vi@7 four@6 90% done@3"; s != want {
+		t.Errorf("%q, want %q", s, want)
 	}
 }
 
