@@ -174,8 +174,11 @@ func (w *Writer) do(t *task) error {
 	if len(t.show) > 0 {
 		w.show(t.watches, t.show, t.showFrom)
 	}
-	for _, v := range append(t.joining, t.resyncs...) {
-		v.resync(w.screens.events(w.seg.to))
+	if viewers := append(t.joining, t.resyncs...); len(viewers) > 0 {
+		now := w.screens.events(w.seg.to) // drawn once for all
+		for _, v := range viewers {
+			v.resync(now)
+		}
 	}
 	if t.trim {
 		w.screens.freeze()

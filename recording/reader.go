@@ -20,6 +20,7 @@ type Reader struct {
 	*container
 	closer   io.Closer
 	segments []segment // the last one may lack a trailer, see open
+	starts   []int64   // where each is read from: no byte is read twice, whatever the file says
 	open     bool
 	seal     Seal
 	sealed   bool
@@ -54,6 +55,19 @@ func (r *Reader) take(l *layout) {
 		l.open.length = l.end - l.open.offset
 		r.segments, r.open = append(r.segments, *l.open), true
 	}
+	r.order()
+}
+
+// order notes where segments are to be read from: a hostile file, or one with
+// a segment in it twice, has some that begin within others.
+func (r *Reader) order() {
+	end := r.body
+	r.starts = r.starts[:0]
+	for _, s := range r.segments {
+		start := max(s.offset, end)
+		r.starts = append(r.starts, start)
+		end = max(end, s.offset+s.length)
+	}
 }
 
 func (r *Reader) fromFooter() error {
@@ -74,6 +88,7 @@ func (r *Reader) fromFooter() error {
 	}
 	s.Size = r.size
 	r.seal, r.segments, r.sealed = s, segs, true
+	r.order()
 	// Wraps are in front of the first segment, and behind the footer.
 	front := footer
 	if len(segs) > 0 {
@@ -257,5 +272,5 @@ func (r *Reader) segment(i int, t time.Duration, yield func(Event, error) bool) 
 		}
 		return nil
 	}
-	return r.walk(s.offset, s.offset+s.length, checkAll, visit, gap) == nil
+	return r.walk(r.starts[i], s.offset+s.length, checkAll, visit, gap) == nil
 }

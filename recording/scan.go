@@ -41,7 +41,14 @@ type container struct {
 	seed   uint32
 	root   [32]byte // hash of magic and header: the chain starts from it
 	body   int64    // where the first block after the header begins
+	vain   int64    // bytes that resync has read for what was no block
 }
+
+// maxVain bounds vain. Whoever prints what looks like the heads of long blocks,
+// or makes such a file, would else have each of them read to its claimed end.
+// Beyond it only trailers and ends are looked for, which are short: what is
+// lost more is the rest of a segment.
+const maxVain = 256 << 20
 
 func openContainer(r io.ReaderAt, size int64) (*container, error) {
 	b := make([]byte, len(magic))
@@ -131,10 +138,11 @@ func (c *container) resync(off, end int64) int64 {
 				break
 			}
 			i += j
-			if h, ok := parseHead(buf[i:n]); ok && int64(h.length) <= end-off-int64(i)-headSize {
+			if h, ok := parseHead(buf[i:n]); ok && int64(h.length) <= end-off-int64(i)-headSize && c.worthReading(h) {
 				if _, _, err := readBlock(c.r, off+int64(i), end, c.seed, nil); err == nil {
 					return off + int64(i)
 				}
+				c.vain += int64(h.length)
 			}
 			i += 2
 		}
@@ -144,6 +152,19 @@ func (c *container) resync(off, end int64) int64 {
 		off += int64(n - headSize + 1)
 	}
 	return end
+}
+
+// worthReading reports whether a block may have that head, and is to be read.
+func (c *container) worthReading(h head) bool {
+	switch h.typ {
+	case blockTrailer:
+		return h.length == trailerSize
+	case blockEnd:
+		return h.length == uint32(endSize)
+	case blockHeader:
+		return false // the only one is where it belongs
+	}
+	return c.vain < maxVain
 }
 
 // layout is the structure of a file's body.

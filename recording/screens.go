@@ -7,8 +7,14 @@ import (
 	"jit-gateway/recording/vt"
 )
 
-// maxScreens bounds the terminals of one session that are followed at once.
-const maxScreens = 16
+const (
+	// maxScreens bounds the terminals of one session that are followed at once.
+	maxScreens = 16
+	// maxScreen is what the redrawing of one may take (bytes), before it does
+	// without colours: the screens of all of them have to fit into one block,
+	// and a viewer gets each at once.
+	maxScreen = 640 << 10
+)
 
 // screens follows the terminals of a session, by channel. One that is quiet
 // is kept as the escape sequences that redraw it: a few hundred bytes instead
@@ -84,11 +90,16 @@ func (c *screen) thaw() *vt.Terminal {
 	return c.term
 }
 
+// draw returns what redraws the screen, within maxScreen.
 func (c *screen) draw() []byte {
-	if c.term == nil {
-		return c.frozen
+	if c.term != nil {
+		return c.term.SnapshotWithin(maxScreen)
 	}
-	return c.term.Snapshot()
+	if len(c.frozen) <= maxScreen {
+		return slices.Clone(c.frozen)
+	}
+	asleep := screen{cols: c.cols, rows: c.rows, frozen: c.frozen}
+	return asleep.thaw().SnapshotWithin(maxScreen)
 }
 
 func (s *screens) freeze() {
@@ -109,7 +120,7 @@ func (s *screens) count() uint32 { return uint32(len(s.list)) }
 func (s *screens) events(t time.Duration) []Event {
 	var out []Event
 	for _, c := range s.list {
-		out = append(out, Event{T: t, Kind: KindScreen, Channel: c.channel, Data: slices.Clone(c.draw()), Payload: Screen{c.cols, c.rows}})
+		out = append(out, Event{T: t, Kind: KindScreen, Channel: c.channel, Data: c.draw(), Payload: Screen{c.cols, c.rows}})
 	}
 	return out
 }
@@ -121,7 +132,7 @@ func (s *screens) encode(t time.Duration) []byte {
 	}
 	b := make([]byte, dataRoom, 4<<10)
 	for _, ev := range s.events(t) {
-		b, _ = appendEvent(b, 0, &ev) // a screen is far smaller than maxLine
+		b, _ = appendEvent(b, 0, &ev) // a screen is smaller than maxLine: see maxScreen
 	}
 	return b
 }
