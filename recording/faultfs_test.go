@@ -39,10 +39,11 @@ const (
 	denied                   // this and every later write is refused
 	full                     // this and every later write finds no room, until the reserve is given up
 	stalled                  // this step does not end
+	once                     // this sync fails, and later ones do not
 )
 
 func (f fault) String() string {
-	return [...]string{"none", "crash", "I/O error", "permission", "full disk", "stall"}[f]
+	return [...]string{"none", "crash", "I/O error", "permission", "full disk", "stall", "failed sync"}[f]
 }
 
 var errDead = errors.New("the machine has stopped")
@@ -121,7 +122,7 @@ func (m *memFS) do(op string) (happens fault, err error) {
 		m.mu.Lock()
 		return 0, nil
 	}
-	if m.at > 0 && m.step >= m.at {
+	if m.at > 0 && m.step >= m.at && (m.what != once || m.step == m.at) {
 		if m.what == crash {
 			m.dead = true
 			return crash, errDead
@@ -227,8 +228,8 @@ func apply(b []byte, op memOp) []byte {
 		}
 		return b
 	}
-	for int64(len(b)) < end {
-		b = append(b, 0)
+	if n := int(end) - len(b); n > 0 {
+		b = append(b, make([]byte, n)...)
 	}
 	copy(b[op.off:], op.data)
 	return b
@@ -274,13 +275,18 @@ func (f *memFile) Sync() error {
 		f.fs.mu.Lock()
 	}
 	happens, err := f.fs.do("sync " + f.holds + " " + kindOf(f.name))
-	if happens == ioErr {
+	if happens == ioErr || happens == once {
+		f.pending = nil // as Linux does: the pages count as clean from now on
 		return &fs.PathError{Op: "fdatasync", Path: f.name, Err: syscall.EIO}
 	}
 	if err != nil {
 		return err
 	}
-	f.durable, f.pending = slices.Clone(f.now), nil
+	f.durable = slices.Clone(f.durable)
+	for _, op := range f.pending {
+		f.durable = apply(f.durable, op)
+	}
+	f.pending = nil
 	return nil
 }
 

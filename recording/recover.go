@@ -41,12 +41,24 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 		return fail(err)
 	}
 	if l.sealed {
-		return l.seal, dropTail(d.fs, session)
+		if err := d.rewrite(f, l.footer, l.fileEnd); err != nil {
+			return fail(err)
+		}
+		if err := f.Sync(); err != nil {
+			return fail(err)
+		}
+		if err := dropTail(d.fs, session); err != nil {
+			return fail(err)
+		}
+		return l.seal, logSeal(onSealed, c.header, l.seal)
 	}
 	if l, err = d.untorn(c, l, session); err != nil {
 		return fail(err)
 	}
 	if err := f.Truncate(l.end); err != nil {
+		return fail(err)
+	}
+	if err := d.rewrite(f, min(max(l.synced, c.body), l.end), l.end); err != nil {
 		return fail(err)
 	}
 	pieces, err := d.pieces(c, l, session)
@@ -90,12 +102,35 @@ func (d *Dir) recover(session, outcome string, onSegment func(Header, SegmentInf
 	if err := dropTail(d.fs, session); err != nil {
 		return fail(err)
 	}
-	if onSealed != nil {
-		if err := onSealed(c.header, s); err != nil {
-			return s, fmt.Errorf("log the seal of session %s: %w", session, err)
-		}
+	return s, logSeal(onSealed, c.header, s)
+}
+
+func logSeal(onSealed func(Header, Seal) error, h Header, s Seal) error {
+	if onSealed == nil {
+		return nil
 	}
-	return s, nil
+	if err := onSealed(h, s); err != nil {
+		return fmt.Errorf("log the seal of session %s: %w", h.Session, err)
+	}
+	return nil
+}
+
+// rewrite writes once more what no sync is known to have followed. After a
+// sync that failed the kernel shows what was written, takes it for clean and
+// lets the next sync succeed, though the disk never had it.
+func (d *Dir) rewrite(f file, from, to int64) error {
+	buf := make([]byte, min(to-from, 1<<20))
+	for from < to {
+		b := buf[:min(int64(len(buf)), to-from)]
+		if _, err := f.ReadAt(b, from); err != nil {
+			return err
+		}
+		if _, err := d.writeAt(f, b, from); err != nil {
+			return err
+		}
+		from += int64(len(b))
+	}
+	return nil
 }
 
 // untorn returns the layout up to the first torn write. Writes that no sync
