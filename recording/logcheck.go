@@ -106,8 +106,8 @@ func (c *LogCheck) one(ctx context.Context, l *logged) error {
 	}
 	defer r.Close()
 	rep := r.Verify()
-	if l.seal != "" && !rep.OK { // one that is being written ends in the middle
-		return fmt.Errorf("its recording is damaged at byte %d: %s", rep.Problems[0].Offset, display.Line(rep.Problems[0].What, 0))
+	if l.seal != "" && !rep.OK {
+		return damaged(rep.Problems[0])
 	}
 	var leaves []SegmentInfo
 	if l.last != nil {
@@ -116,5 +116,16 @@ func (c *LogCheck) one(ctx context.Context, l *logged) error {
 	if bad := rep.Compare(leaves, l.seal); len(bad) > 0 {
 		return fmt.Errorf("its recording, segment %d: %s", bad[0].Segment, display.Line(bad[0].What, 0))
 	}
+	// One that is not sealed ends in the middle. What the log has of it must be
+	// whole all the same: a trailer says its hash, it does not prove it.
+	for _, p := range rep.Problems {
+		if l.last != nil && p.Segment <= l.last.Index {
+			return damaged(p)
+		}
+	}
 	return nil
+}
+
+func damaged(p Damage) error {
+	return fmt.Errorf("its recording is damaged at byte %d: %s", p.Offset, display.Line(p.What, 0))
 }

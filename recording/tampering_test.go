@@ -130,6 +130,13 @@ func TestG7TamperingTable(t *testing.T) {
 			}
 			reseal(t, c, "S3")
 		}, "S3", "---"},
+		{"a recording that was not sealed yet: its recorded events changed, and the checksum made to fit", func(t *testing.T, c court) {
+			c.edit(t, "S3", func(b []byte, s []recording.SegmentInfo) []byte {
+				b[s[1].Offset+70] ^= 1
+				sum(t, b, s[1].Offset)
+				return b
+			})
+		}, "S3", "xxx"},
 
 		{"an event edited", func(t *testing.T, c court) { c.log(t, false, mallory) }, "", " xx"},
 		{"an event edited, and all hashes made to fit", func(t *testing.T, c court) { c.log(t, true, mallory) }, "", " xx"},
@@ -173,6 +180,9 @@ func TestG7TamperingTable(t *testing.T) {
 		{"all checkpoints removed", func(t *testing.T, c court) { c.log(t, false, nil, "DELETE FROM checkpoints") }, "", " xx"},
 		{"a checkpoint's number changed", func(t *testing.T, c court) {
 			c.log(t, false, nil, "UPDATE checkpoints SET note = replace(note, char(10)||size||char(10), char(10)||(size-1)||char(10))")
+		}, "", " xx"},
+		{"an event edited, all hashes made to fit, and the checkpoints over it filed under other numbers", func(t *testing.T, c court) {
+			c.log(t, true, mallory, "UPDATE checkpoints SET size = size - 1")
 		}, "", " xx"},
 		{"an event edited, all hashes made to fit, and signed by another key", func(t *testing.T, c court) {
 			c.log(t, true, mallory)

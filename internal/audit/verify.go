@@ -219,6 +219,11 @@ func (v *verifier) checkpoint(c Checkpoint) {
 		v.fail(Forged, c.Size, c.Size, "the stored checkpoint of %d events is not good: %v", c.Size, err)
 		return
 	}
+	if opened.Size != c.Size {
+		// It would be met at another place than the events that it covers.
+		v.fail(Forged, c.Size, c.Size, "a checkpoint of %d events is stored as one of %d", opened.Size, c.Size)
+		return
+	}
 	opened.Time = c.Time
 	switch t := v.edge.Tree(); {
 	case opened.Size < t.N:
