@@ -130,6 +130,11 @@ func TestG8BackupHasNoSealingKey(t *testing.T) {
 	}
 	point, err := (&audit.Checkpointer{Log: w.DB, Source: w.DB, Signer: signer, Now: time.Now}).Sign(t.Context())
 	ok(t, err)
+	// A copy in which the disk was full once: the line is there again below.
+	torn := append(append([]byte(nil), copied.Bytes()[:copied.Len()-40]...), append([]byte("\n"), copied.Bytes()...)...)
+	if c, err := Compare(t.Context(), db, bytes.NewReader(torn), "torn", vkey); err != nil || c.Torn != 1 || c.Missing != 1 || !strings.Contains(c.String(), "passed over: 1") {
+		t.Errorf("a copy with a torn line: %+v, %v", c, err)
+	}
 	if c, err := Compare(t.Context(), db, strings.NewReader(point.Note), "point", vkey); err != nil || c.Missing != 1 || c.Good() {
 		t.Errorf("%+v, %v", c, err)
 	}

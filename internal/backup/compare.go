@@ -31,6 +31,7 @@ type Comparison struct {
 	Differs []int64            `json:"differs"`     // events that are not the same: one of the two was changed
 	Types   map[audit.Type]int `json:"types,omitempty"`
 	Lost    []audit.Event      `json:"lost,omitempty"` // the missing ones, where the copy has them; at most maxLost
+	Torn    int                `json:"torn,omitempty"` // lines of the copy that are no JSON
 	Problem string             `json:"problem,omitempty"`
 	seen    map[int64]bool
 }
@@ -100,7 +101,11 @@ func (c *Comparison) lines(ctx context.Context, log Log, r io.Reader) error {
 			Seq        *int64          `json:"seq"`
 		}
 		if err := errors.Join(json.Unmarshal(line, &other), json.Unmarshal(line, &e)); err != nil {
-			return fmt.Errorf("%q, line %d: it is no event of this log: %w", c.Copy, n, err)
+			if n == 1 {
+				return fmt.Errorf("%q, line %d: it is no event of this log: %w", c.Copy, n, err)
+			}
+			c.Torn++ // by a full disk or a power cut; the sink wrote it again below
+			continue
 		}
 		if other.Seq == nil && other.Checkpoint != nil {
 			continue
@@ -164,6 +169,14 @@ func (c *Comparison) Good() bool {
 
 // String says what was found, for people.
 func (c *Comparison) String() string {
+	s := c.found()
+	if c.Torn > 0 {
+		s += fmt.Sprintf("; lines of the copy that were cut short and passed over: %d", c.Torn)
+	}
+	return s
+}
+
+func (c *Comparison) found() string {
 	switch {
 	case c.Problem != "":
 		return fmt.Sprintf("%s: the restored log is NOT the one that it is of: %s", c.Copy, c.Problem)

@@ -293,6 +293,24 @@ func TestFileHasEventsAndCheckpoint(t *testing.T) {
 	}
 }
 
+// TestFileTornLine: a line that a full disk cut short costs no other event.
+func TestFileTornLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	if err := os.WriteFile(path, []byte("{\"id\":\"E0\"}\n{\"id\":\"E1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := NewFile("file", path)
+	for range 2 {
+		if err := f.Send(t.Context(), []Message{{JSON: []byte(`{"id":"E1"}`)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if want := "{\"id\":\"E0\"}\n{\"id\":\"E1\n{\"id\":\"E1\"}\n{\"id\":\"E1\"}\n"; err != nil || string(b) != want {
+		t.Errorf("the file has %q (%v), want %q", b, err, want)
+	}
+}
+
 func TestHookIsSigned(t *testing.T) {
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	var mu sync.Mutex

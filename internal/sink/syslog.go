@@ -8,23 +8,39 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // Syslog sends RFC 5424 messages over TLS with octet counting (RFC 5425). The
-// receiver acknowledges nothing: what was written before a connection broke
-// may be lost there, so a broken batch is sent again whole.
+// receiver acknowledges nothing: what was written shortly before a connection
+// broke may be lost there. So a broken batch is sent again whole, and before it
+// what was sent in the last minute of the connection that broke.
 type Syslog struct {
 	name, addr string
 	config     *tls.Config
 	host       string
 	conn       net.Conn
+	unsure     []sentFrame // in order
+	sure       bool        // they were written to this connection
+	now        func() time.Time
+}
+
+// sentFrame is a message that was written, and that the receiver may not have read.
+type sentFrame struct {
+	at    time.Time
+	frame []byte
 }
 
 const (
 	facility      = 13 // log audit, RFC 5424 section 6.2.1
 	syslogTimeout = 10 * time.Second
+
+	// What a receiver that reads at all has read: after a minute, and beyond
+	// what may lie in the buffers between.
+	unsureTime  = time.Minute
+	unsureBytes = 8 << 20
 )
 
 // NewSyslog returns the sink. addr is host:port (6514 by custom); config must
@@ -34,7 +50,7 @@ func NewSyslog(name, addr string, config *tls.Config) *Syslog {
 	if err != nil {
 		host = "-"
 	}
-	return &Syslog{name: name, addr: addr, config: config, host: printable(host, 255)}
+	return &Syslog{name: name, addr: addr, config: config, host: printable(host, 255), now: time.Now}
 }
 
 // Name implements Sink.
@@ -54,9 +70,17 @@ func (s *Syslog) Send(ctx context.Context, batch []Message) error {
 		s.conn = conn
 	}
 	var b bytes.Buffer
+	if !s.sure {
+		for _, f := range s.unsure {
+			b.Write(f.frame)
+		}
+	}
+	from := s.now()
+	var sent []sentFrame
 	for _, m := range batch {
 		frame := s.format(m)
-		fmt.Fprintf(&b, "%d ", len(frame))
+		frame = append(strconv.AppendInt(nil, int64(len(frame)), 10), append([]byte{' '}, frame...)...)
+		sent = append(sent, sentFrame{from, frame})
 		b.Write(frame)
 	}
 	err := s.conn.SetWriteDeadline(time.Now().Add(syslogTimeout))
@@ -66,7 +90,27 @@ func (s *Syslog) Send(ctx context.Context, batch []Message) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write to syslog %s: %w", s.addr, err), s.Close())
 	}
+	s.keep(sent)
 	return nil
+}
+
+// keep notes what was written now, and forgets what has been read for sure.
+func (s *Syslog) keep(sent []sentFrame) {
+	if !s.sure { // written again just now
+		for i := range s.unsure {
+			s.unsure[i].at = s.now()
+		}
+	}
+	s.sure = true
+	s.unsure = append(s.unsure, sent...)
+	size := 0
+	for _, f := range s.unsure {
+		size += len(f.frame)
+	}
+	for len(s.unsure) > 0 && (size > unsureBytes || s.now().Sub(s.unsure[0].at) > unsureTime) {
+		size -= len(s.unsure[0].frame)
+		s.unsure = s.unsure[1:]
+	}
 }
 
 // gone looks whether the receiver has closed: it never sends anything.
@@ -107,6 +151,6 @@ func (s *Syslog) Close() error {
 		return nil
 	}
 	err := s.conn.Close()
-	s.conn = nil
+	s.conn, s.sure = nil, false
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,80 @@ func TestSyslogRefusesAStranger(t *testing.T) {
 	}
 	if n := <-got; n != 0 {
 		t.Errorf("it got %d bytes", n)
+	}
+}
+
+// TestSyslogReceiverThatStops: what a receiver had not read when it stopped is
+// sent to the next one, though every write had succeeded.
+func TestSyslogReceiverThatStops(t *testing.T) {
+	dir := t.TempDir()
+	roots := certificate(t, dir)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	read := make(chan string, 100) // the id of each message that was read
+	accept := func(n int) (closed chan struct{}) {
+		closed = make(chan struct{})
+		go func() {
+			defer close(closed)
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			for b := bufio.NewReaderSize(c, 16); n > 0; n-- {
+				var size int
+				if _, err := fmt.Fscanf(b, "%d ", &size); err != nil {
+					return
+				}
+				frame := make([]byte, size)
+				if _, err := io.ReadFull(b, frame); err != nil {
+					return
+				}
+				_, id, _ := strings.Cut(string(frame), `id="`)
+				id, _, _ = strings.Cut(id, `"`)
+				read <- id
+			}
+		}()
+		return closed
+	}
+	now := time.Now()
+	s := NewSyslog("syslog", ln.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	s.now = func() time.Time { return now }
+	defer s.Close()
+	send := func(ids ...string) {
+		t.Helper()
+		var batch []Message
+		for _, id := range ids {
+			batch = append(batch, Message{ID: id, JSON: []byte("{}")})
+		}
+		if err := s.Send(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := accept(2)
+	send("E0")
+	now = now.Add(2 * unsureTime) // E0 has been read for long
+	send("E1", "E2", "E3")
+	<-closed
+	for s.conn != nil && !s.gone() { // the end of the connection is on its way
+	}
+	next := accept(4)
+	send("E4")
+	<-next
+	close(read)
+	var got []string
+	for id := range read {
+		got = append(got, id)
+	}
+	if want := []string{"E0", "E1", "E1", "E2", "E3", "E4"}; !slices.Equal(got, want) {
+		t.Errorf("the receivers read %q, want %q", got, want)
 	}
 }
 
