@@ -3,8 +3,11 @@ package recording
 import (
 	"flag"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 var update = flag.Bool("update", false, "write the tables in docs/ anew")
@@ -55,4 +58,32 @@ func CloseSegment(w *Writer) error {
 	w.kick()
 	w.mu.Unlock()
 	return w.Flush()
+}
+
+// TestFormatPageHasEveryMember: the page that others write readers from names
+// each kind of event and each member of its payload.
+func TestFormatPageHasEveryMember(t *testing.T) {
+	page, err := os.ReadFile("../docs/recording-format.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []Payload{Resize{}, Open{}, Close{}, Shell{}, Exec{}, Env{}, Signal{}, Exit{}, SFTP{}, File{}, Forward{}, SQL{}, Marker{}, Notice{},
+		Termination{}, Viewer{}, Bulk{}, Screen{}} {
+		row := ""
+		for _, line := range strings.Split(string(page), "\n") {
+			if cells := strings.SplitN(line, "|", 3); len(cells) == 3 && strings.Contains(cells[1], "`"+string(p.Kind())+"`") {
+				row = cells[2]
+			}
+		}
+		if row == "" {
+			t.Errorf("no row has `%s`", p.Kind())
+			continue
+		}
+		words := strings.FieldsFunc(row, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(p)) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !slices.Contains(words, name) {
+				t.Errorf("the row of `%s` does not have %q", p.Kind(), name)
+			}
+		}
+	}
 }
