@@ -3,6 +3,7 @@ package sshproxy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"strings"
@@ -33,27 +34,35 @@ type sftpTracker struct {
 
 	mu      sync.Mutex
 	pending map[uint32]sftpPending
-	handles map[string]*sftpFile
-	home    string // what the target answered to realpath "."
+	handles map[string]*sftpFile   // as the target gave them out, until the client closes them
+	untold  map[*sftpFile]struct{} // files whose totals are not in the recording yet
+	opening int                    // unanswered requests of which each may make a handle
+	home    string                 // what the target answered to realpath "."
 
 	toTarget, toClient sftpFrames
 	writing, reading   *sftpStream // where the body that is passing goes
+	answered           *sftpFile   // what the last answer was about, until its content has passed
 	refuse             func(id uint32, code uint32, text string) error
 }
 
 type sftpPending struct {
 	op     sftpOp
 	typ    byte
-	tell   bool // the answer is an event
-	handle string
+	handle string    // of close
+	tell   bool      // the answer is an event
+	file   *sftpFile // of read, write and close
 	offset uint64
 }
 
-// An sftpFile is an open handle.
+// An sftpFile is what was opened. Its totals are told once the client has
+// closed it and the target has answered everything about it: a client may
+// close a file that it is still reading.
 type sftpFile struct {
 	path        string
-	dir         bool
 	read, write sftpStream
+	unanswered  int
+	closing     bool
+	result      string // of what went wrong last; empty: ok
 }
 
 // An sftpStream is what passed of a file in one direction.
@@ -90,7 +99,7 @@ func (s *sftpStream) digest() string {
 // newSFTPTracker follows a channel. With a rule, requests are inspected
 // before pass gets them, and refuse answers those that the rule does not allow.
 func newSFTPTracker(emit func(sftpOp) error, rule *sftpRule) *sftpTracker {
-	t := &sftpTracker{emit: emit, rule: rule, pending: map[uint32]sftpPending{}, handles: map[string]*sftpFile{}}
+	t := &sftpTracker{emit: emit, rule: rule, pending: map[uint32]sftpPending{}, handles: map[string]*sftpFile{}, untold: map[*sftpFile]struct{}{}}
 	t.toTarget = sftpFrames{packet: t.request, body: t.writeBody, keep: func(typ byte) int {
 		if typ == fxWrite {
 			return 4 + 4 + maxSFTPHandle + 8 + 4
@@ -155,27 +164,27 @@ func (t *sftpTracker) decide(typ byte, head []byte, length int) (id, code uint32
 		r = sftpRequest{paths: []string{p.op.Path}, reads: flags&1 != 0, writes: flags&^1 != 0}
 	case fxClose:
 		p.handle = f.str()
+		p.file, err = t.file(p.handle, false)
 	case fxRead:
-		p.handle, p.offset = f.str(), f.u64()
+		p.file, err = t.file(f.str(), true)
+		p.offset = f.u64()
 		f.u32()
 		r.reads = true
 	case fxWrite:
-		h, offset := f.str(), f.u64()
+		h := f.str()
+		p.file, err = t.file(h, true)
+		p.offset = f.u64()
 		n := f.u32()
 		r.writes = true
 		if f.bad || len(h) > maxSFTPHandle || int64(n) != int64(length-(4+4+len(h)+8+4)) {
 			return 0, 0, "", errSFTPShort
 		}
-		if file := t.handles[h]; file != nil {
-			t.writing = file.write.at(offset)
-			t.writing.take(f.b)
-		}
 	case fxFstat, fxReaddir:
-		p.handle = f.str()
+		_, err = t.file(f.str(), false)
 	case fxFsetstat:
-		p.handle = f.str()
-		if file := t.handles[p.handle]; file != nil {
-			p.op.Path = file.path
+		p.file, err = t.file(f.str(), true)
+		if p.file != nil {
+			p.op.Path = p.file.path
 		}
 		p.op.Op, p.tell, r.writes = "setstat", true, true
 	case fxLstat, fxStat, fxReadlink:
@@ -199,13 +208,16 @@ func (t *sftpTracker) decide(typ byte, head []byte, length int) (id, code uint32
 		p.tell = true
 		r = sftpRequest{paths: []string{p.op.Path, p.op.To}, writes: true, links: true}
 	case fxExtended:
-		t.extended(f, &p, &r)
+		err = t.extended(f, &p, &r)
 	default:
 		r.unknown = true
-		p.op.Op = fmt.Sprintf("type %d", typ)
+		p.op.Op, p.tell = fmt.Sprintf("type %d", typ), true
 	}
 	if f.bad {
 		return 0, 0, "", errSFTPShort
+	}
+	if err != nil {
+		return 0, 0, "", err
 	}
 	if _, dup := t.pending[id]; dup || len(t.pending) >= maxSFTPPending {
 		return 0, 0, "", fmt.Errorf("sftp: request %d is used twice, or too many are unanswered", id)
@@ -215,7 +227,6 @@ func (t *sftpTracker) decide(typ byte, head []byte, length int) (id, code uint32
 	}
 	if t.rule != nil {
 		if why := t.rule.refuses(r, t.home); why != "" {
-			t.writing = nil
 			op := p.op
 			if op.Op == "" {
 				op.Op = sftpName(typ)
@@ -236,16 +247,36 @@ func (t *sftpTracker) decide(typ byte, head []byte, length int) (id, code uint32
 			return 0, 0, "", err
 		}
 	}
-	if typ == fxClose {
-		if file := t.handles[p.handle]; file != nil {
+	switch typ {
+	case fxOpen, fxOpendir:
+		t.opening++
+	case fxWrite:
+		t.writing = p.file.write.at(p.offset)
+		t.writing.take(f.b)
+	case fxClose:
+		if p.file != nil {
+			p.file.closing = true
 			delete(t.handles, p.handle)
-			if err := t.closed(file, "ok"); err != nil {
-				return 0, 0, "", err
-			}
 		}
+	}
+	if p.file != nil {
+		p.file.unanswered++
 	}
 	t.pending[id] = p
 	return id, 0, "", nil
+}
+
+// file returns what the target opened under a handle. A client learns handles
+// from answers, which we see first; one that guesses a handle while an open
+// is unanswered would write past the recording, or into it under another
+// file's name. Where nothing is being opened the target itself refuses what
+// it does not know: acts is for requests that never get so far.
+func (t *sftpTracker) file(handle string, acts bool) (*sftpFile, error) {
+	file := t.handles[handle]
+	if file == nil && (acts || t.opening > 0) {
+		return nil, errors.New("sftp: a request about a file that is not open")
+	}
+	return file, nil
 }
 
 // reply reads one packet of the target.
@@ -253,7 +284,13 @@ func (t *sftpTracker) reply(typ byte, head []byte, length int) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reading = nil
+	if err := t.settle(); err != nil {
+		return false, err
+	}
 	if typ == fxVersion {
+		if v, _, ok := takeUint32(head); !ok || v > sftpVersion {
+			return false, fmt.Errorf("sftp: client and target agreed on version %d, of which no true record can be made; let the client ask for version %d", v, sftpVersion)
+		}
 		return true, nil
 	}
 	f := &fields{b: head}
@@ -263,28 +300,31 @@ func (t *sftpTracker) reply(typ byte, head []byte, length int) (bool, error) {
 		return false, fmt.Errorf("sftp: the target answered request %d, which nobody made", id)
 	}
 	delete(t.pending, id)
+	if p.typ == fxOpen || p.typ == fxOpendir {
+		t.opening--
+	}
 	result := "ok"
 	switch typ {
 	case fxStatus:
 		if code := f.u32(); code != 0 {
 			result = sftpStatus(code)
 		}
+		p.failed(result)
 	case fxHandle:
 		h := f.str()
-		if f.bad || len(h) > maxSFTPHandle {
+		if f.bad {
 			return false, errSFTPShort
 		}
-		if len(t.handles) >= maxSFTPHandles {
-			return false, fmt.Errorf("sftp: more than %d open files", maxSFTPHandles)
+		if err := t.opened(h, p); err != nil {
+			return false, err
 		}
-		t.handles[h] = &sftpFile{path: p.op.Path, dir: p.typ == fxOpendir}
 	case fxData:
 		n := f.u32()
 		if f.bad || int64(n) != int64(length-8) {
 			return false, errSFTPShort
 		}
-		if file := t.handles[p.handle]; file != nil && p.typ == fxRead {
-			t.reading = file.read.at(p.offset)
+		if p.file != nil && p.typ == fxRead {
+			t.reading = p.file.read.at(p.offset)
 		}
 	case fxName:
 		if p.typ == fxRealpath && (p.op.Path == "." || p.op.Path == "") {
@@ -297,9 +337,69 @@ func (t *sftpTracker) reply(typ byte, head []byte, length int) (bool, error) {
 	if p.tell {
 		op := p.op
 		op.Result = result
-		return true, t.emit(op)
+		if err := t.emit(op); err != nil {
+			return false, err
+		}
 	}
-	return true, nil
+	if t.answered = p.file; typ == fxData {
+		return true, nil // its content follows
+	}
+	return true, t.settle()
+}
+
+// failed notes for the file's totals that the target did not do as asked.
+func (p *sftpPending) failed(result string) {
+	switch {
+	case p.file == nil || result == "ok":
+	case p.typ == fxWrite:
+		p.file.result, p.file.write.gap = result, true // what passed is not what is there
+	case p.typ == fxClose, p.typ == fxRead && result != sftpStatus(fxEOF):
+		p.file.result = result
+	}
+}
+
+// opened takes the handle that answers p.
+func (t *sftpTracker) opened(handle string, p sftpPending) error {
+	switch {
+	case len(handle) > maxSFTPHandle || p.typ != fxOpen && p.typ != fxOpendir:
+		return errSFTPShort
+	case len(t.untold) >= maxSFTPHandles:
+		return fmt.Errorf("sftp: more than %d open files", maxSFTPHandles)
+	}
+	if old := t.handles[handle]; old != nil { // the target says that it is closed
+		if err := t.tell(old, "cut off"); err != nil {
+			return err
+		}
+	}
+	file := &sftpFile{path: p.op.Path}
+	t.handles[handle], t.untold[file] = file, struct{}{}
+	return nil
+}
+
+// settle tells of the file that the last answer was about, once it is closed
+// and nothing more can pass of it.
+func (t *sftpTracker) settle() error {
+	file := t.answered
+	t.answered = nil
+	if file == nil {
+		return nil
+	}
+	if file.unanswered--; file.unanswered > 0 || !file.closing {
+		return nil
+	}
+	return t.tell(file, "ok")
+}
+
+// tell writes a file's totals, once.
+func (t *sftpTracker) tell(file *sftpFile, result string) error {
+	if _, ok := t.untold[file]; !ok {
+		return nil
+	}
+	delete(t.untold, file)
+	if file.result != "" {
+		result = file.result
+	}
+	return t.closed(file, result)
 }
 
 func (t *sftpTracker) closed(file *sftpFile, result string) error {
@@ -321,9 +421,11 @@ func (t *sftpTracker) closed(file *sftpFile, result string) error {
 func (t *sftpTracker) end() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for h, file := range t.handles {
-		delete(t.handles, h)
-		if err := t.closed(file, "cut off"); err != nil {
+	if err := t.settle(); err != nil {
+		return err
+	}
+	for file := range t.untold {
+		if err := t.tell(file, "cut off"); err != nil {
 			return err
 		}
 	}

@@ -38,6 +38,11 @@ const (
 )
 
 const (
+	fxEOF       = 1 // SSH_FX_EOF, a status
+	sftpVersion = 3 // later ones have other fields; OpenSSH has no later one
+)
+
+const (
 	maxSFTPPacket = 1 << 20 // OpenSSH's server takes and sends 256 KiB at most
 	maxSFTPHead   = 1 << 16 // what is read of a packet: two paths and attributes
 	maxSFTPHandle = 256     // the draft's limit

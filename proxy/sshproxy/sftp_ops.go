@@ -1,12 +1,13 @@
 package sshproxy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
 
 // extended reads the extensions that OpenSSH has.
-func (t *sftpTracker) extended(f *fields, p *sftpPending, r *sftpRequest) {
+func (t *sftpTracker) extended(f *fields, p *sftpPending, r *sftpRequest) error {
 	name := f.str()
 	switch name {
 	case "posix-rename@openssh.com":
@@ -21,24 +22,25 @@ func (t *sftpTracker) extended(f *fields, p *sftpPending, r *sftpRequest) {
 	case "statvfs@openssh.com":
 		r.paths = []string{f.str()}
 	case "copy-data":
-		from := f.str()
+		from, err := t.file(f.str(), true)
 		f.u64()
 		f.u64()
-		to := f.str()
-		if h := t.handles[from]; h != nil {
-			p.op.Path = h.path
+		to, err2 := t.file(f.str(), true)
+		if err := errors.Join(err, err2); err != nil {
+			return err
 		}
-		if h := t.handles[to]; h != nil {
-			p.op.To = h.path
-		}
-		p.op.Op, p.tell, r.reads, r.writes = "copy", true, true, true
+		p.op = sftpOp{Op: "copy", Path: from.path, To: to.path}
+		p.tell, r.reads, r.writes = true, true, true
 	case "fsync@openssh.com":
+		_, err := t.file(f.str(), false)
 		r.writes = true
+		return err
 	case "fstatvfs@openssh.com", "limits@openssh.com", "expand-path@openssh.com", "users-groups-by-id@openssh.com", "home-directory":
 	default:
 		r.unknown = true
 		p.op, p.tell = sftpOp{Op: "extension " + name}, true
 	}
+	return nil
 }
 
 func openFlags(flags uint32) string {

@@ -106,6 +106,79 @@ func TestSFTPTracker(t *testing.T) {
 	}
 }
 
+// A client need not wait for answers. What it does before they come is told
+// all the same, and of the right file; what cannot be told is not done.
+func TestG2SFTPBeforeTheAnswers(t *testing.T) {
+	ok, failed := cat(u32(0), str(""), str("")), cat(u32(4), str(""), str(""))
+	open := func(id uint32, path string, flags uint32) []byte { return pkt(fxOpen, u32(id), str(path), u32(flags), u32(0)) }
+	abc := "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	type step struct {
+		q, a []byte
+	}
+	for name, c := range map[string]struct {
+		steps []step
+		want  string // totals that were told, or
+		err   string
+	}{
+		"closed while it is read": {steps: []step{
+			{q: open(1, "/a", 1)}, {a: pkt(fxHandle, u32(1), str("h"))},
+			{q: cat(pkt(fxRead, u32(2), str("h"), u64(0), u32(9)), pkt(fxClose, u32(3), str("h")), open(4, "/b", 1))},
+			{a: cat(pkt(fxData, u32(2), str("abc")), pkt(fxStatus, u32(3), ok), pkt(fxHandle, u32(4), str("h")))},
+			{q: cat(pkt(fxRead, u32(5), str("h"), u64(0), u32(9)), pkt(fxClose, u32(6), str("h")))},
+			{a: cat(pkt(fxStatus, u32(6), ok), pkt(fxData, u32(5), str("xyz")))}, // in another order
+		}, want: "read /a 3 " + abc + " ok; read /b 3 3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282 ok"},
+		"a write that failed": {steps: []step{
+			{q: open(1, "/a", 0x1a)}, {a: pkt(fxHandle, u32(1), str("h"))},
+			{q: pkt(fxWrite, u32(2), str("h"), u64(0), str("abc"))}, {a: pkt(fxStatus, u32(2), failed)},
+			{q: pkt(fxClose, u32(3), str("h"))}, {a: pkt(fxStatus, u32(3), ok)},
+		}, want: "write /a 3  failure"},
+		"cut off": {steps: []step{
+			{q: open(1, "/a", 0x1a)}, {a: pkt(fxHandle, u32(1), str("h"))},
+			{q: pkt(fxWrite, u32(2), str("h"), u64(0), str("abc"))},
+		}, want: "write /a 3 " + abc + " cut off"},
+		"a guessed handle":            {steps: []step{{q: open(1, "/a", 0x1a)}, {q: pkt(fxWrite, u32(2), str("h"), u64(0), str("abc"))}}, err: "not open"},
+		"a guessed handle, to close":  {steps: []step{{q: open(1, "/a", 0x1a)}, {q: pkt(fxClose, u32(2), str("h"))}}, err: "not open"},
+		"a guessed handle, to change": {steps: []step{{q: pkt(fxFsetstat, u32(2), str("h"), u32(0))}}, err: "not open"},
+		"the last file's handle": {steps: []step{
+			{q: open(1, "/a", 0x1a)}, {a: pkt(fxHandle, u32(1), str("h"))},
+			{q: cat(pkt(fxClose, u32(2), str("h")), open(3, "/b", 0x1a), pkt(fxWrite, u32(4), str("h"), u64(0), str("abc")))},
+		}, err: "not open"},
+		"closed twice": {steps: []step{
+			{q: open(1, "/a", 1)}, {a: pkt(fxHandle, u32(1), str("h"))},
+			{q: cat(pkt(fxClose, u32(2), str("h")), pkt(fxClose, u32(3), str("h")))}, {a: cat(pkt(fxStatus, u32(2), ok), pkt(fxStatus, u32(3), failed))},
+		}},
+		"another version": {steps: []step{{q: pkt(fxInit, u32(6))}, {a: pkt(fxVersion, u32(6))}}, err: "version 6"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			tr := newSFTPTracker(func(op sftpOp) error {
+				if op.Op == "read" || op.Op == "write" {
+					got = append(got, fmt.Sprintf("%s %s %d %s %s", op.Op, op.Path, op.Bytes, op.SHA256, op.Result))
+				}
+				return nil
+			}, nil)
+			var err error
+			for _, s := range c.steps {
+				if err == nil {
+					err = tr.toTarget.feed(s.q)
+				}
+				if err == nil {
+					err = tr.toClient.feed(s.a)
+				}
+			}
+			if err == nil {
+				err = tr.end()
+			}
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%v, want %q", err, c.err)
+			}
+			if g := strings.Join(got, "; "); g != c.want {
+				t.Errorf("told: %s\nwant: %s", g, c.want)
+			}
+		})
+	}
+}
+
 func TestSFTPRules(t *testing.T) {
 	read := &sftpRule{read: true}
 	write := &sftpRule{write: true}
