@@ -110,7 +110,9 @@ func TestSFTPTracker(t *testing.T) {
 // all the same, and of the right file; what cannot be told is not done.
 func TestG2SFTPBeforeTheAnswers(t *testing.T) {
 	ok, failed := cat(u32(0), str(""), str("")), cat(u32(4), str(""), str(""))
-	open := func(id uint32, path string, flags uint32) []byte { return pkt(fxOpen, u32(id), str(path), u32(flags), u32(0)) }
+	open := func(id uint32, path string, flags uint32) []byte {
+		return pkt(fxOpen, u32(id), str(path), u32(flags), u32(0))
+	}
 	abc := "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 	type step struct {
 		q, a []byte
