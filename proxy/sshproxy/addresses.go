@@ -107,19 +107,24 @@ func (a *addresses) source(ip netip.Addr) (inventory.Target, bool) {
 
 // dest returns the target that a forward of a session on from would reach: by
 // name or alias, by address and port as the gateway resolves the name, or as
-// the loopback of from itself.
+// the loopback of from itself. Another port of a host that is a target is a
+// destination like any other; a database's name means the database.
 func (a *addresses) dest(ctx context.Context, from inventory.Target, host string, port uint32) (inventory.Target, bool) {
+	var ips []netip.Addr
+	local := false
 	if t, ok := a.inv.Target(inventory.Normalize(host)); ok {
-		return t, true
+		if _, p := hostPort(t); t.Kind != inventory.SSH || port == 22 || port == uint32(p) {
+			return t, true
+		}
+		ips, local = a.of(t), t.Name == from.Name
 	}
-	ips := []netip.Addr{}
 	name := strings.TrimSuffix(strings.Trim(host, "[]"), ".")
-	if ip, err := netip.ParseAddr(name); err == nil {
-		ips = append(ips, ip.WithZone(""))
+	if ip, ok := parseAddress(name); ok {
+		ips = append(ips, ip)
 	} else if found, err := a.lookup(ctx, name); err == nil {
-		ips = found
+		ips = append(ips, found...)
 	}
-	local := strings.EqualFold(name, "localhost") || strings.HasSuffix(strings.ToLower(name), ".localhost")
+	local = local || strings.EqualFold(name, "localhost") || strings.HasSuffix(strings.ToLower(name), ".localhost")
 	for i, ip := range ips {
 		ips[i] = ip.Unmap()
 		local = local || ips[i].IsLoopback() || ips[i].IsUnspecified()
@@ -131,12 +136,8 @@ func (a *addresses) dest(ctx context.Context, from inventory.Target, host string
 			continue
 		}
 		have := a.of(t)
-		for _, ip := range ips {
-			for _, h := range have {
-				if h.Unmap() == ip {
-					return t, true
-				}
-			}
+		if sharesAddress(have, ips) {
+			return t, true
 		}
 		// The far end's own loopback: its sshd, or a database beside it.
 		if local && (t.Name == from.Name && p == fromPort || sharesAddress(have, a.of(from))) {
@@ -144,6 +145,35 @@ func (a *addresses) dest(ctx context.Context, from inventory.Target, host string
 		}
 	}
 	return inventory.Target{}, false
+}
+
+// parseAddress reads an address in every way that a host's resolver does:
+// OpenSSH hands it the text as it came, and 127.1, 0x7f000001 and 017700000001
+// are all the host itself to inet_aton(3).
+func parseAddress(s string) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return ip.WithZone("").Unmap(), true
+	}
+	parts := strings.Split(s, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var sum uint64
+	for i, part := range parts {
+		if strings.Contains(part, "_") || len(part) > 1 && strings.ContainsRune("bBoO", rune(part[1])) { // Go's own notations
+			return netip.Addr{}, false
+		}
+		bits := 8
+		if i == len(parts)-1 { // the last part fills what is left
+			bits = 8 * (5 - len(parts))
+		}
+		n, err := strconv.ParseUint(part, 0, bits)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		sum = sum<<bits | n
+	}
+	return netip.AddrFrom4([4]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}), true
 }
 
 func sharesAddress(a, b []netip.Addr) bool {

@@ -193,9 +193,28 @@ func TestExecPatterns(t *testing.T) {
 	if ok, _ := execAllowed(policy.Channels{SFTP: "read", SFTPPaths: []string{"/srv"}}, "scp -f /srv/a"); !ok {
 		t.Error("a download by scp under an sftp rule was refused")
 	}
-	for _, cmd := range []string{"scp -t /srv/a", "scp -f /srv/../etc/passwd", "scp -f relative", "id"} {
+	for _, cmd := range []string{"scp -t /srv/a", "scp -f /srv/../etc/passwd", "scp -f relative", "scp -f /srv/.?/etc/passwd", "scp -f '/srv/.*/etc/passwd'", "scp -f /srv/[a-z]", "id"} {
 		if ok, _ := execAllowed(policy.Channels{SFTP: "read", SFTPPaths: []string{"/srv"}}, cmd); ok {
 			t.Errorf("%q passed", cmd)
+		}
+	}
+}
+
+func TestForwardPatterns(t *testing.T) {
+	patterns := []string{"10.0.0.*:443", "192.168.0.0/16:*", "[fd00::]/8:443", "fd01::/16:443", "*.corp.example:80", "localhost:80??", "unix:/run/app/*.sock", "10?:1"}
+	for dest, want := range map[string]bool{
+		"10.0.0.7:443": true, "10.0.0.7:444": false, "10.0.0.example.com:443": false, "10.0.0.1.2:443": false, "10.0.0.0x7:443": false,
+		"192.168.7.1:9": true, "192.169.0.1:9": false, "[::ffff:192.168.1.1]:5": true, "192.168.example.com:9": false, "[fd01::1]:443": true, "[fd02::1]:443": false,
+		"a.corp.example:80": true, "corp.example:80": false, "localhost:8080": true, "localhost:80": false,
+		"unix:/run/app/a.sock": true, "unix:/run/docker.sock": false, "unix:/tmp/x.corp.example:80": false, "10x:1": false, "": false,
+	} {
+		if got := mayForward(patterns, dest); got != want {
+			t.Errorf("%s: %v", dest, got)
+		}
+	}
+	for _, dest := range []string{"x:1", "[::1]:1", "unix:/x", ":0"} {
+		if !mayForward([]string{"*"}, dest) || mayForward(nil, dest) {
+			t.Errorf("%s: everything or nothing", dest)
 		}
 	}
 }

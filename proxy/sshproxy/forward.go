@@ -30,7 +30,7 @@ func (l *link) localForward(nc ssh.NewChannel) {
 		l.nested(nc, t, d)
 		return
 	}
-	if !anyGlob(l.allowed().Local, d.dest()) {
+	if !mayForward(l.allowed().Local, d.dest()) {
 		l.reject(nc, "forward to "+d.dest(), "the rule allows no forward to "+display.Line(d.dest(), 100))
 		return
 	}
@@ -68,7 +68,7 @@ func (l *link) localSocket(nc ssh.NewChannel) {
 		return
 	}
 	dest := "unix:" + string(path)
-	if !anyGlob(l.allowed().Local, dest) {
+	if !mayForward(l.allowed().Local, dest) {
 		l.reject(nc, "forward to "+dest, "the rule allows no forward to "+display.Line(dest, 100))
 		return
 	}

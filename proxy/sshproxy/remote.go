@@ -75,7 +75,7 @@ func (l *link) mayListen(dest string) bool {
 		why = err.Error()
 	} else if many {
 		why = "too many listeners on one connection"
-	} else if !anyGlob(l.allowed().Remote, dest) {
+	} else if !mayForward(l.allowed().Remote, dest) {
 		why = "the rule allows no remote forward from " + display.Line(dest, 100)
 	}
 	f := recording.Forward{Type: "remote", Dest: dest, Denied: why != "", Result: why}
