@@ -109,7 +109,7 @@ type Channels struct {
 	SFTPPaths    []string `yaml:"sftp_paths" json:"sftp_paths,omitempty"`       // path prefixes
 	Agent        bool     `yaml:"agent" json:"agent"`
 	Env          []string `yaml:"env" json:"env,omitempty"`                     // names, globs
-	Local        []string `yaml:"local_forward" json:"local_forward,omitempty"` // host:port globs, unix:/path globs
+	Local        []string `yaml:"local_forward" json:"local_forward,omitempty"` // host:port globs, networks with ports, unix:/path globs
 	Remote       []string `yaml:"remote_forward" json:"remote_forward,omitempty"`
 	ForceCommand string   `yaml:"force_command" json:"force_command,omitempty"`
 }

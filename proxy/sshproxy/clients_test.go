@@ -1,14 +1,18 @@
 package sshproxy
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/internal/testenv"
 	"jit-gateway/recording"
@@ -186,6 +190,43 @@ func TestRsync(t *testing.T) {
 	}
 	if e := payloads[recording.Exec](evs); len(e) != 1 || !strings.HasPrefix(e[0].Command, "rsync --server") || in < 1<<20 {
 		t.Errorf("recorded %+v, %d bytes in", e, in)
+	}
+}
+
+// A client may close the channel as soon as it has sent everything: what it
+// sent reaches the target, as it would through sshd's buffers.
+func TestWhatWasSentBeforeTheCloseArrives(t *testing.T) {
+	g := newGateway(t, gatewayOptions{sshd: []string{"MaxStartups 100"}})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	text := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB: less than a window
+	for i := range 6 {
+		c := g.dialInner("web01", "deploy")
+		name := filepath.Join(g.hosts["web01"].Home("deploy"), fmt.Sprint("sent", i))
+		ch, reqs, err := c.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go ssh.DiscardRequests(reqs)
+		if ok, err := ch.SendRequest("exec", true, str("cat >"+name)); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if _, err := ch.Write(text); err != nil {
+			t.Fatal(err)
+		}
+		ch.Close()
+		var size int64
+		for range 250 {
+			if st, err := os.Stat(name); err == nil {
+				if size = st.Size(); size == int64(len(text)) {
+					break
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if size != int64(len(text)) {
+			t.Errorf("%d: %d of %d bytes arrived", i, size, len(text))
+		}
+		c.Close()
 	}
 }
 

@@ -223,6 +223,7 @@ func TestSniffer(t *testing.T) {
 	for text, want := range map[string]string{
 		"SSH-2.0-OpenSSH": "SSH", "junk line\r\nSSH-2.0-x": "SSH", "\x00\x00\x00\x54\x00\x03\x00\x00user": "PostgreSQL",
 		"\x00\x00\x00\x08\x04\xd2\x16\x2f": "PostgreSQL", "\x16\x03\x01\x00\xff\x01...\x00\x0apostgresql": "PostgreSQL",
+		"\x00\x00\x00\x1e\x00\x03\x00\x01\x00\x00\x00\x01": "", // Kafka asks for metadata
 		"GET / HTTP/1.1\r\n": "", "\x16\x03\x01\x00\xff\x01 h2": "", "": "",
 	} {
 		for _, step := range []int{1, 3, 1000} {

@@ -3,6 +3,7 @@ package sshproxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -165,6 +166,33 @@ func TestIdleSessionsEnd(t *testing.T) {
 	start := time.Now()
 	if _, errs, st := g.run("", "ssh", "web01", "sleep 30"); st != 255 || time.Since(start) > 10*time.Second || !strings.Contains(errs, "jit-gateway: ") {
 		t.Fatalf("idle: %q %d after %s", errs, st, time.Since(start))
+	}
+}
+
+// Who reads slowly has not gone: what waits for them is no idle session.
+func TestSlowReadersAreNotIdle(t *testing.T) {
+	t.Parallel()
+	r := autoRule(nil)
+	r.Session.IdleTimeout = policy.Duration(4 * time.Second)
+	g := newGateway(t, gatewayOptions{rules: []policy.Rule{r}})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	c := g.dialInner("web01", "deploy")
+	defer c.Close()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 20 << 20 // more than all windows and buffers on the way
+	if err := s.Start(fmt.Sprintf("head -c %d /dev/zero", size)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(6 * time.Second)
+	if n, err := io.Copy(io.Discard, out); n != size || err != nil {
+		t.Errorf("%d of %d bytes, %v", n, size, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package sshproxy
 import (
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"sync"
 
@@ -18,6 +19,12 @@ func isRsync(cmd string) bool {
 	}
 	words, err := dialogue.Split(cmd)
 	return err == nil && len(words) > 2 && words[0] == "rsync" && words[1] == "--server"
+}
+
+// isSFTPServer recognises a forced command that makes a host a file store.
+func isSFTPServer(cmd string) bool {
+	words := strings.Fields(cmd)
+	return len(words) > 0 && (words[0] == "internal-sftp" || path.Base(words[0]) == "sftp-server")
 }
 
 // scpTaps follow the old scp protocol: files as path, size and SHA-256. A
@@ -64,6 +71,7 @@ func scpTaps(c *sessionChannel, sc scpCommand) taps {
 // sftpTaps follow SFTP. Under a rule that restricts it, requests are
 // inspected before they go on, and refusals are answered here.
 func sftpTaps(c *sessionChannel, may policy.Channels) taps {
+	pace := newPace()
 	emit := func(op sftpOp) error {
 		ev := recording.SFTP{Op: op.Op, Path: op.Path, Bytes: op.Bytes, SHA256: op.SHA256, Result: op.Result}
 		if op.Op == "open" {
@@ -73,6 +81,9 @@ func sftpTaps(c *sessionChannel, may policy.Channels) taps {
 		}
 		if why, denied := strings.CutPrefix(op.Result, "refused: "); denied {
 			ev.Denied = true
+			if err := pace.Wait(c.l.ctx); err != nil {
+				return err
+			}
 			c.l.denied("sftp "+op.Op, why)
 		}
 		return c.record(ev)

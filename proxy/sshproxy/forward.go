@@ -140,7 +140,7 @@ func (s *splice) run(nearReqs, farReqs <-chan *ssh.Request) {
 	var wg sync.WaitGroup
 	copies := func(dst, src ssh.Channel, n *int64, user bool) {
 		sniff := &sniffer{}
-		_, err := proxy.Copy(dst, src, func(p []byte) error {
+		_, err := proxy.Copy(busy{s.l.sess, dst}, src, func(p []byte) error {
 			*n += int64(len(p))
 			if user {
 				s.l.sess.Count(int64(len(p)), 0)
@@ -164,6 +164,7 @@ func (s *splice) run(nearReqs, farReqs <-chan *ssh.Request) {
 	}
 	fromUser := s.f.Type != "remote"
 	toFar, toNear := make(chan struct{}), make(chan struct{})
+	defer s.l.input.hold()() // a user who leaves has still sent what they sent
 	wg.Go(func() { defer close(toFar); copies(s.far, s.near, &s.in, fromUser) })
 	wg.Go(func() { defer close(toNear); copies(s.near, s.far, &s.out, !fromUser) })
 	// A side that closes its channel has said all it had to say: that is

@@ -3,6 +3,7 @@ package sshproxy
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,12 +11,14 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval/policy"
+	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
 )
 
@@ -169,6 +172,45 @@ func TestFloods(t *testing.T) {
 		if ok, _, err := c.SendRequest(typ, true, []byte{1}); ok || err != nil {
 			t.Errorf("%q: %v %v", typ, ok, err)
 		}
+	}
+	g.stillServes()
+}
+
+// Opening what is refused, as fast as it goes, fills neither the log nor the
+// memory: the limit on what is open at once answers for most of it.
+func TestFloodOfRefusals(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, gatewayOptions{})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	const opens = 3000
+	for name, c := range map[string]*ssh.Client{"outer": g.dialOuter(), "inner": g.dialInner("web01", "deploy")} {
+		before := len(g.events(audit.SessionChannel))
+		var wg sync.WaitGroup
+		var reasons sync.Map
+		var prohibited, shortage atomic.Int32
+		for range opens {
+			wg.Go(func() {
+				_, _, err := c.OpenChannel("direct-tcpip", cat(str("192.0.2.1"), u32(1), str("127.0.0.1"), u32(1)))
+				var oe *ssh.OpenChannelError
+				switch {
+				case !errors.As(err, &oe):
+					reasons.Store(fmt.Sprint(err), true)
+				case oe.Reason == ssh.ResourceShortage:
+					shortage.Add(1)
+				default:
+					prohibited.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		reasons.Range(func(k, _ any) bool { t.Errorf("%s: %v", name, k); return true })
+		if shortage.Load() == 0 || prohibited.Load() == 0 || prohibited.Load()+shortage.Load() != opens {
+			t.Errorf("%s: %d refused by rule, %d by the limit", name, prohibited.Load(), shortage.Load())
+		}
+		if events := len(g.events(audit.SessionChannel)) - before; events != int(prohibited.Load()) {
+			t.Errorf("%s: %d events of %d refusals", name, events, prohibited.Load())
+		}
+		c.Close()
 	}
 	g.stillServes()
 }

@@ -53,8 +53,6 @@ func (s *Server) inner(ctx context.Context, p *peer, t inventory.Target, conn ne
 		return
 	}
 	defer sc.Close()
-	forget := s.ids.add(sc.SessionID())
-	defer forget()
 
 	// Step 6: Begin.
 	sess, err := s.o.Sessions.Begin(ctx, adm, session.Meta{Protocol: "ssh", Source: p.id.Caller.Source, Client: display.Line(string(sc.ClientVersion()), 100)})

@@ -29,7 +29,7 @@ type innerAuth struct {
 func (a *innerAuth) configure(c *ssh.ServerConfig) {
 	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) {
 		a.conn = conn
-		a.s.ids.seen(conn.SessionID())
+		a.s.ids.hold(a.ctx, conn.SessionID())
 	}
 	c.PublicKeyCallback = a.offered
 	c.VerifiedPublicKeyCallback = a.verified

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 
 	"jit-gateway/approval"
 	"jit-gateway/approval/policy"
@@ -47,6 +48,7 @@ type link struct {
 	noMore   atomic.Bool // the client asked for no more sessions
 	ending   atomic.Bool // the gateway ends the session: channels leave the last words to it
 	wg       sync.WaitGroup
+	input    latch // of all channels together
 
 	mu     sync.Mutex
 	adm    approval.Admission
@@ -82,6 +84,7 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 		if l.ctx.Err() != nil { // cut, not left
 			l.end(context.Cause(l.ctx), left)
 		}
+		l.passInput(&l.input, leaveWait)
 	case <-lost:
 		outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
 		select {
@@ -115,11 +118,28 @@ func (l *link) guard(name string, fn func()) {
 	})
 }
 
+// eachChannel serves what one side opens.
 func (l *link) eachChannel(chans <-chan ssh.NewChannel, serve func(ssh.NewChannel)) {
+	var open atomic.Int32
+	pace := newPace()
 	for nc := range chans {
-		l.guard("ssh channel", func() { serve(nc) })
+		if open.Add(1) > maxSessions+maxForwards {
+			open.Add(-1)
+			nc.Reject(ssh.ResourceShortage, "too many channels at once")
+			continue
+		}
+		l.guard("ssh channel", func() {
+			defer open.Add(-1)
+			if pace.Wait(l.ctx) == nil {
+				serve(nc)
+			}
+		})
 	}
 }
+
+// newPace is how fast one side may do what leaves an event in the audit log:
+// nobody fills the disk by being refused. People and browsers stay below.
+func newPace() *rate.Limiter { return rate.NewLimiter(100, 500) }
 
 // fromClient is a channel that the user opens.
 func (l *link) fromClient(nc ssh.NewChannel) {
@@ -283,7 +303,12 @@ func (l *link) keepalive(ctx context.Context) {
 
 // clientGlobals answers requests that belong to no channel.
 func (l *link) clientGlobals(reqs <-chan *ssh.Request) {
+	pace := newPace()
 	for r := range reqs {
+		if pace.Wait(l.ctx) != nil {
+			r.Reply(false, nil)
+			continue
+		}
 		switch r.Type {
 		case "tcpip-forward", "cancel-tcpip-forward":
 			l.remoteListen(r)

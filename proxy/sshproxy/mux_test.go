@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"jit-gateway/recording"
 )
 
 func TestControlMasterWithManySessions(t *testing.T) {
@@ -78,6 +80,31 @@ func TestKeepalives(t *testing.T) {
 	out, errs, st := g.run("", "ssh", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1", "web01", "sleep 4; echo alive")
 	if st != 0 || out != "alive\n" {
 		t.Errorf("%q %q %d", out, errs, st)
+	}
+}
+
+// ~B at a terminal.
+func TestBreak(t *testing.T) {
+	g := newGateway(t, gatewayOptions{})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	c := g.dialInner("web01", "deploy")
+	defer c.Close()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("cat"); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := s.SendRequest("break", true, u32(500)); !ok || err != nil {
+		t.Errorf("break: %v %v", ok, err)
+	}
+	c.Close()
+	if p := payloads[recording.Signal](g.recorded(g.closed(1)[0].ID)); len(p) != 1 || p[0].Name != "BREAK" {
+		t.Errorf("recorded %+v", p)
 	}
 }
 

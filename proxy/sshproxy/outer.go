@@ -83,8 +83,6 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	}
 	defer sc.Close()
 	promptly(buffered, sc.Conn)
-	forget := s.ids.add(sc.SessionID())
-	defer forget()
 	limit.Stop()
 	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: buffered, client: string(sc.ClientVersion())}
 	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
@@ -125,6 +123,7 @@ func (o *outer) serve(sc *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-ch
 	stop := context.AfterFunc(o.ctx, func() { sc.Close() })
 	defer stop()
 	o.wg.Go(func() { o.global(reqs) })
+	pace := newPace()
 	for nc := range chans {
 		if o.channels.Add(1) > maxOuterChannels {
 			o.channels.Add(-1)
@@ -133,7 +132,12 @@ func (o *outer) serve(sc *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-ch
 		}
 		o.wg.Go(func() {
 			defer o.channels.Add(-1)
-			err := proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error { o.channel(nc); return nil })
+			err := proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error {
+				if pace.Wait(o.ctx) == nil {
+					o.channel(nc)
+				}
+				return nil
+			})
 			if err != nil {
 				sc.Close()
 			}
@@ -193,7 +197,12 @@ func (o *outer) identity() proxy.Identity {
 // global answers requests that belong to no channel. A keepalive wants any
 // answer; everything else is refused.
 func (o *outer) global(reqs <-chan *ssh.Request) {
+	pace := newPace()
 	for r := range reqs {
+		if pace.Wait(o.ctx) != nil {
+			r.Reply(false, nil)
+			continue
+		}
 		if r.Type == "tcpip-forward" || strings.HasPrefix(r.Type, "streamlocal-forward") {
 			o.refused("remote forwarding", "the gateway listens for nobody")
 		}

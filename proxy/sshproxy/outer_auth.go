@@ -48,7 +48,7 @@ func (a *outerAuth) configure(c *ssh.ServerConfig) {
 	// Saying it at each unknown key would show it to everyone whose agent
 	// holds another one too.
 	c.KeyboardInteractiveCallback = a.explain
-	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) { a.s.ids.seen(conn.SessionID()) }
+	c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) { a.s.ids.hold(a.ctx, conn.SessionID()) }
 }
 
 // offered says whether a key could log in, before its signature.

@@ -36,9 +36,13 @@ func (o *outer) command(nc ssh.NewChannel) {
 	wg.Go(func() {
 		defer close(resize)
 		defer cancel(errClientGone)
-		started := false
+		started, pace := false, newPace()
 		for r := range reqs {
 			ok := false
+			if pace.Wait(ctx) != nil {
+				r.Reply(false, nil)
+				continue
+			}
 			switch r.Type {
 			case "pty-req":
 				if p, err := parsePTY(r.Payload); err == nil && !started {

@@ -10,6 +10,7 @@ import (
 
 	"jit-gateway/proxy"
 	"jit-gateway/recording"
+	"jit-gateway/session"
 )
 
 // taps are what sees the three streams of a channel before they go on (G2).
@@ -145,7 +146,7 @@ func (c *sessionChannel) copyIn(tap func([]byte) error) error {
 	if c.taps.inFilter != nil {
 		dst = c.taps.inFilter(dst)
 	}
-	_, err := proxy.Copy(dst, c.down, func(p []byte) error {
+	_, err := proxy.Copy(busy{c.l.sess, dst}, c.down, func(p []byte) error {
 		c.l.sess.Count(int64(len(p)), 0)
 		c.addIn(len(p))
 		return wrapTap(tap(p))
@@ -161,12 +162,12 @@ func (c *sessionChannel) copyOut(tap func([]byte) error) error {
 	if c.taps.outFilter != nil {
 		dst = c.taps.outFilter(dst)
 	}
-	_, err := proxy.Copy(dst, c.up, c.outward(tap))
+	_, err := proxy.Copy(busy{c.l.sess, dst}, c.up, c.outward(tap))
 	return err
 }
 
 func (c *sessionChannel) copyErr(tap func([]byte) error) error {
-	_, err := proxy.Copy(c.stderr(), c.up.Stderr(), c.outward(tap))
+	_, err := proxy.Copy(busy{c.l.sess, c.stderr()}, c.up.Stderr(), c.outward(tap))
 	return err
 }
 
@@ -195,6 +196,18 @@ func (c *sessionChannel) addOut(n int) {
 	c.mu.Lock()
 	c.to += int64(n)
 	c.mu.Unlock()
+}
+
+// A busy writer keeps a session from being idle while a slow peer holds a
+// write up: somebody waits for the rest.
+type busy struct {
+	sess *session.Session
+	w    io.Writer
+}
+
+func (b busy) Write(p []byte) (int, error) {
+	defer b.sess.Busy()()
+	return b.w.Write(p)
 }
 
 // A lockedWriter is a writer that several goroutines share.

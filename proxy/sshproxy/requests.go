@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"jit-gateway/approval/policy"
 	"jit-gateway/internal/display"
 	"jit-gateway/recording"
 )
@@ -42,6 +43,14 @@ func (c *sessionChannel) request(r *ssh.Request) (bool, error) {
 			return false, errors.New("a signal was malformed")
 		}
 		if err := c.record(recording.Signal{Name: string(name)}); err != nil {
+			return false, err
+		}
+		return c.relay(r)
+	case "break": // RFC 4335; OpenSSH's ~B
+		if len(r.Payload) != 4 {
+			return false, errors.New("a break was malformed")
+		}
+		if err := c.record(recording.Signal{Name: "BREAK"}); err != nil {
 			return false, err
 		}
 		return c.relay(r)
@@ -168,6 +177,9 @@ func (c *sessionChannel) startRequest(r *ssh.Request) (bool, error) {
 		arg = string(b)
 	}
 	if may.ForceCommand != "" { // the certificate says so to the host, too
+		if isSFTPServer(may.ForceCommand) {
+			return c.forcedSFTP(r, arg, may)
+		}
 		return c.begin("exec", recording.Exec{Command: may.ForceCommand, PTY: c.pty}, contentTaps(c), "exec", ssh.Marshal(struct{ C string }{may.ForceCommand}))
 	}
 	switch r.Type {
@@ -189,6 +201,19 @@ func (c *sessionChannel) startRequest(r *ssh.Request) (bool, error) {
 		return c.refuseStart(r, "sftp", "the rule allows no file transfer")
 	}
 	return c.begin("sftp", recording.Exec{Command: "sftp", Subsystem: true}, sftpTaps(c, may), r.Type, r.Payload)
+}
+
+// forcedSFTP is for hosts that are file stores: sshd runs a forced
+// internal-sftp for nothing but the subsystem.
+func (c *sessionChannel) forcedSFTP(r *ssh.Request, arg string, may policy.Channels) (bool, error) {
+	if r.Type != "subsystem" || arg != "sftp" {
+		return c.refuseStart(r, r.Type, "The rule allows file transfer by sftp alone on "+c.target()+".")
+	}
+	t := contentTaps(c)
+	if may.SFTP != "" {
+		t = sftpTaps(c, may)
+	}
+	return c.begin("sftp", recording.Exec{Command: may.ForceCommand, Subsystem: true}, t, r.Type, r.Payload)
 }
 
 func (c *sessionChannel) target() string { return display.Line(c.l.sess.Row().Target, 64) }

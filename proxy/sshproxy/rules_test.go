@@ -115,6 +115,27 @@ func TestForceCommand(t *testing.T) {
 	}
 }
 
+// A host that is a file store by a forced command is one in the recording, too,
+// and under the rule's restrictions.
+func TestForcedFileServer(t *testing.T) {
+	g := newGateway(t, gatewayOptions{rules: []policy.Rule{autoRule(&policy.Channels{SFTP: "write", ForceCommand: "internal-sftp"})}})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	if _, errs, st := g.run("put "+g.config()+" got\n-get got "+filepath.Join(g.dir, "back")+"\n", "sftp", "-b", "-", "web01"); st != 0 || !strings.Contains(errs, "ermission denied") {
+		t.Errorf("%q %d", errs, st)
+	}
+	if _, errs, st := g.run("", "ssh", "web01", "id"); st != endStatus || !strings.Contains(errs, "file transfer by sftp alone on web01") {
+		t.Errorf("a command: %q %d", errs, st)
+	}
+	written, refused := false, false
+	for _, op := range payloads[recording.SFTP](g.recorded(g.closed(2)[1].ID)) {
+		written = written || op.Op == "write" && op.SHA256 != ""
+		refused = refused || op.Op == "open" && op.Denied
+	}
+	if !written || !refused {
+		t.Errorf("written %v, refused %v", written, refused)
+	}
+}
+
 func TestFactorOncePerSession(t *testing.T) {
 	r := autoRule(nil)
 	r.Factor.Per = "session"

@@ -22,6 +22,24 @@ const sayTime = 60 * time.Millisecond
 // one whose job keeps the output open must not wait for ever.
 const exitWait = 250 * time.Millisecond
 
+// What a client sent before it closed a channel, or left, may take so long to
+// reach the target. sshd would have it in its buffers; here it is in ours.
+const (
+	inputWait = 10 * time.Second
+	leaveWait = 2 * time.Second
+)
+
+// passInput waits until nothing is on its way to the target any more.
+func (l *link) passInput(input *latch, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-input.free():
+	case <-l.ctx.Done():
+	case <-t.C:
+	}
+}
+
 // A sessionChannel is one shell, command or subsystem.
 type sessionChannel struct {
 	l        *link
@@ -29,6 +47,7 @@ type sessionChannel struct {
 	down, up ssh.Channel
 	wg       sync.WaitGroup // pumps and both requests loops
 	output   latch          // held while output is coming, or a start is under way
+	input    latch          // held while what the client sent is on its way
 	errMu    sync.Mutex     // stderr towards the client: the target's and ours
 	exited   chan struct{}  // closed once the exit status has passed, or none will come
 
@@ -115,6 +134,8 @@ func (c *sessionChannel) clientRequests(reqs <-chan *ssh.Request) {
 			c.begun = nil
 		}
 	}
+	// A client may close as soon as it has sent everything.
+	c.l.passInput(&c.input, inputWait)
 	c.up.Close()
 }
 
@@ -180,7 +201,8 @@ func (c *sessionChannel) start() {
 	for _, n := range notes {
 		c.say(n, sayTime)
 	}
-	c.wg.Go(func() { c.pump(t.in, c.copyIn) })
+	passed, passed2 := c.input.hold(), c.l.input.hold()
+	c.wg.Go(func() { defer passed(); defer passed2(); c.pump(t.in, c.copyIn) })
 	done1, done2 := c.output.hold(), c.output.hold()
 	c.wg.Go(func() { defer done1(); c.pump(t.out, c.copyOut) })
 	c.wg.Go(func() { defer done2(); c.pump(t.err, c.copyErr) })

@@ -47,5 +47,8 @@ func isPostgres(b []byte) bool {
 	if length < 8 || length > 10000 {
 		return false
 	}
-	return code>>16 == 3 || code>>16 == 1234 && code&0xffff >= 5678 && code&0xffff <= 5680
+	if code>>16 == 3 { // a startup's first parameter has a name; Kafka's metadata requests look the same up to here
+		return len(b) > 8 && (b[8] == '_' || b[8]|0x20 >= 'a' && b[8]|0x20 <= 'z')
+	}
+	return code>>16 == 1234 && code&0xffff >= 5678 && code&0xffff <= 5680
 }

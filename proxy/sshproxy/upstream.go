@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -70,8 +69,7 @@ func (s *Server) connect(ctx context.Context, t inventory.Target, adm approval.A
 	addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
 	var none netip.Addr
 	if t.SSH.Via == "" {
-		d := net.Dialer{KeepAlive: 30 * time.Second} // several addresses: RFC 8305
-		conn, err := d.DialContext(ctx, "tcp", addr)
+		conn, err := proxy.Dial(ctx, addr)
 		if err != nil {
 			return nil, nil, none, dialError(ctx, err)
 		}
