@@ -21,6 +21,9 @@ func (s *Service) extendable(ctx context.Context, u identity.User, a Ask) (Grant
 	if !g.Live(s.o.Now()) {
 		return Grant{}, &GrantError{ErrEnded, g, fmt.Sprintf("grant %s is not open; ask for a new one", g.ID)}
 	}
+	if g.BreakGlass { // its rule asks nobody, so nobody would have said yes
+		return Grant{}, &GrantError{ErrInvalid, g, fmt.Sprintf("grant %s is an emergency, which is not extended: ask for access, or declare another emergency", g.ID)}
+	}
 	return g, s.intact(ctx, g)
 }
 

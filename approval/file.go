@@ -90,7 +90,14 @@ func (s *Service) draft(ctx context.Context, u identity.User, c Caller, a Ask) (
 	}
 	in.Risk, in.History = codes(findings), history
 	v := s.o.Rules().DecideAll(in, targets)
+	if a.Extends != "" {
+		// By the grant's own rule alone: another one, that asks less and for less,
+		// must not lengthen what this one allows.
+		v = s.o.Rules().Check(extended.Rule.Name, in, targets...)
+	}
 	switch {
+	case !v.Allowed && a.Extends != "":
+		return Request{}, policy.Rule{}, refuse(ErrForbidden, "grant %s cannot be extended: %s", extended.ID, v.Reason)
 	case !v.Allowed && !v.Known:
 		return Request{}, policy.Rule{}, forbidden(strings.Join(a.Targets, ", "))
 	case !v.Allowed:

@@ -2,6 +2,7 @@ package approval_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -268,6 +269,42 @@ func TestExtension(t *testing.T) {
 	w.is(err, approval.ErrEnded)
 	if n := len(w.events(audit.GrantExtended)); n != 1 {
 		t.Errorf("%d events of an extension", n)
+	}
+}
+
+// A rule that asks less, and allows less, must not lengthen what another one
+// allowed: else a grant that two people said yes to would live on by itself.
+func TestExtensionIsByTheGrantsOwnRule(t *testing.T) {
+	quick, long, urgent := plain(), plain(), plain()
+	quick.Name, quick.Approve, quick.Auto, quick.MaxDuration = "quick", nil, true, policy.Duration(15*time.Minute)
+	long.Name = "long"
+	urgent.Name, urgent.Approve, urgent.BreakGlass = "urgent", nil, &policy.BreakGlass{Notify: []string{"leads"}, Reviews: []string{"leads"}}
+	w := newWorld(t, quick, long, urgent)
+	g := w.activate("alice", w.granted(approval.Ask{Duration: time.Hour}).ID)
+	if g.Rule.Name != "long" {
+		t.Fatalf("granted by %s", g.Rule.Name)
+	}
+	r := w.ask("alice", approval.Ask{Extends: g.ID, Duration: 10 * time.Minute})
+	if r.State != approval.Pending || r.Rule != "long" || !w.grant(g.ID).End.Equal(g.End) {
+		t.Errorf("the extension is %s by rule %s", r.State, r.Rule)
+	}
+	if _, err := w.approve("bob", r); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.grant(g.ID); !got.End.Equal(g.End.Add(10 * time.Minute)) {
+		t.Errorf("ends %s", got.End)
+	}
+
+	e := w.ask("alice", approval.Ask{BreakGlass: true, Duration: 30 * time.Minute})
+	w.activate("alice", e.GrantID)
+	_, err := w.svc.File(w.ctx, w.as("alice"), approval.Ask{Extends: e.GrantID, Duration: time.Minute, Reason: "still burning"})
+	w.is(err, approval.ErrInvalid)
+
+	w.reload(quick, urgent)
+	_, err = w.svc.File(w.ctx, w.as("alice"), approval.Ask{Extends: g.ID, Duration: time.Minute, Reason: "more"})
+	w.is(err, approval.ErrForbidden)
+	if err == nil || !strings.Contains(err.Error(), "cannot be extended") {
+		t.Errorf("told %v", err)
 	}
 }
 
