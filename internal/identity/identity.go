@@ -61,6 +61,7 @@ const (
 	DisabledBySCIM     = "scim"
 	DisabledDormant    = "dormant"
 	DisabledValidUntil = "valid_until"
+	DisabledByOwner    = "owner" // the account of who answers for it was disabled
 )
 
 // Person is the id of the human who answers for u: two users with the same

@@ -1,10 +1,11 @@
 // Package lifecycle ends accounts that nobody ends: contractors at the end of
-// their last day, and accounts that nobody has used for a while. Each end is
-// announced once before (user.expiring) and is one audit event
-// (user.disabled), which ends grants and sessions as any other does.
+// their last day, accounts that nobody has used for a while, and the alternate
+// and machine accounts of somebody whose own account was disabled. Each end is
+// one audit event (user.disabled), which ends grants and sessions as any other
+// does; those that can be foreseen are announced once before (user.expiring).
 //
-// It follows the audit log to know when somebody was last seen. It never
-// enables anybody.
+// It follows the audit log to know when somebody was last seen, and who was
+// disabled. It never enables anybody.
 //
 // Start reading at Keeper.Run.
 package lifecycle
@@ -130,6 +131,12 @@ func (k *Keeper) note(ctx context.Context, ev audit.Event) error {
 		return nil
 	}
 	switch ev.Type {
+	case audit.UserDisabled: // at once, whatever the clock says: who leaves, leaves under all accounts
+		users, err := k.o.Users.Users(ctx)
+		if err != nil {
+			return err
+		}
+		return k.orphans(ctx, users)
 	case audit.UserAdded, audit.UserUpdated, audit.UserEnabled:
 		select {
 		case k.wake <- struct{}{}:
@@ -161,14 +168,15 @@ type end struct {
 	reason string
 }
 
-// ends are those that lie before the account, the nearest first.
-func (k *Keeper) ends(u identity.User) []end {
+// ends are those that lie before the account, the nearest first. seen is when
+// somebody last used it.
+func (k *Keeper) ends(u identity.User, seen time.Time) []end {
 	var out []end
 	if !u.ValidUntil.IsZero() {
 		out = append(out, end{u.ValidUntil, identity.DisabledValidUntil, fmt.Sprintf("the account was valid until %s", u.ValidUntil.UTC().Format("2006-01-02 15:04 UTC"))})
 	}
 	if k.o.DormantAfter > 0 && !slices.ContainsFunc(k.o.Except, u.In) {
-		last := u.LastSeen
+		last := seen
 		for _, t := range []time.Time{u.CreatedAt, u.EnabledAt} {
 			if t.After(last) {
 				last = t
@@ -190,6 +198,10 @@ func (k *Keeper) Sweep(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return next, err
 	}
+	if err := k.orphans(ctx, users); err != nil {
+		return next, err
+	}
+	seen := lastSeen(users)
 	now := k.o.Now()
 	later := func(t time.Time) {
 		if next.IsZero() || t.Before(next) {
@@ -200,22 +212,63 @@ func (k *Keeper) Sweep(ctx context.Context) (next time.Time, err error) {
 		if u.State != identity.Active {
 			continue
 		}
-		for _, e := range k.ends(u) {
-			switch {
-			case !now.Before(e.at):
-				err = errors.Join(err, k.disable(ctx, u, e))
-			case !now.Before(e.at.Add(-k.o.Warn)):
-				err = errors.Join(err, k.announce(ctx, u, e))
-				later(e.at)
-				continue
-			default:
-				later(e.at.Add(-k.o.Warn))
-				continue
-			}
-			break
+		// The nearest alone: the account does not live to see the others, and two
+		// that were announced in turn would be announced for ever.
+		ends := k.ends(u, seen[u.ID])
+		if len(ends) == 0 {
+			continue
+		}
+		switch e := ends[0]; {
+		case !now.Before(e.at):
+			err = errors.Join(err, k.disable(ctx, u, e))
+		case !now.Before(e.at.Add(-k.o.Warn)):
+			err = errors.Join(err, k.announce(ctx, u, e))
+			later(e.at)
+		default:
+			later(e.at.Add(-k.o.Warn))
 		}
 	}
 	return next, err
+}
+
+// lastSeen is when each account was last used, by user id. Who works under an
+// alternate account is there: the account that answers for it is used with it.
+func lastSeen(users []identity.User) map[string]time.Time {
+	seen := map[string]time.Time{}
+	note := func(id string, at time.Time) {
+		if at.After(seen[id]) {
+			seen[id] = at
+		}
+	}
+	for _, u := range users {
+		note(u.ID, u.LastSeen)
+		if u.Owner != "" && u.Kind != identity.Machine {
+			note(u.Owner, u.LastSeen)
+		}
+	}
+	return seen
+}
+
+// orphans disables the accounts that somebody answered for whose own account
+// is disabled: a person who left must not come back as their alternate, nor
+// as a machine of theirs. The event of each that is disabled brings what it owns.
+func (k *Keeper) orphans(ctx context.Context, users []identity.User) error {
+	gone := map[string]identity.User{}
+	for _, u := range users {
+		if u.State != identity.Active {
+			gone[u.ID] = u
+		}
+	}
+	var err error
+	for _, u := range users {
+		owner, ok := gone[u.Owner]
+		if !ok || u.State != identity.Active || u.Owner == u.ID {
+			continue
+		}
+		err = errors.Join(err, k.disable(ctx, u, end{why: identity.DisabledByOwner,
+			reason: fmt.Sprintf("the account %s, which answers for it, was disabled", owner.Name)}))
+	}
+	return err
 }
 
 func (k *Keeper) disable(ctx context.Context, u identity.User, e end) error {

@@ -215,3 +215,100 @@ func TestRun(t *testing.T) {
 		}
 	})
 }
+
+// Who leaves, leaves under all their accounts, also where one answers for another that answers for a third.
+func TestOwnedAccountsEndWithTheirOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Now, nil)
+		for _, u := range []identity.User{{Name: "alice"}, {Name: "alice-admin", Owner: "Ualice"}, {Name: "alice-lab", Owner: "Ualice-admin"},
+			{Name: "ci", Kind: identity.Machine, Owner: "Ualice"}, {Name: "bob"}, {Name: "bob-admin", Owner: "Ubob"}} {
+			u.CreatedAt = time.Now()
+			w.user(u)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.k.Run(ctx) }()
+		synctest.Wait()
+		began := time.Now()
+		w.bad = errors.New("the clock is behind") // it is not asked
+		u := w.get("alice")
+		u.State = identity.Disabled
+		if err := w.db.UpdateUser(t.Context(), u, audit.Event{Type: audit.UserDisabled, Outcome: audit.Success, User: u.ID}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		for _, name := range []string{"alice-admin", "alice-lab", "ci"} {
+			evs := w.events(name)
+			if u := w.get(name); u.State != identity.Disabled || u.DisabledFor != identity.DisabledByOwner || len(evs) != 1 || evs[0].Type != audit.UserDisabled || evs[0].Detail["why"] != "owner" {
+				t.Errorf("%s: %s %q, %+v", name, u.State, u.DisabledFor, evs)
+			}
+		}
+		for _, name := range []string{"bob", "bob-admin"} {
+			if w.get(name).State != identity.Active {
+				t.Errorf("%s was disabled", name)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("took %s", took)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	// What nobody saw happen is found by the next sweep.
+	w := newWorld(t, nil, nil)
+	w.user(identity.User{Name: "alice", CreatedAt: w.now})
+	w.user(identity.User{Name: "alice-admin", Owner: "Ualice", CreatedAt: w.now})
+	u := w.get("alice")
+	u.State = identity.Disabled
+	if err := w.db.UpdateUser(t.Context(), u, audit.Event{Type: audit.UserDisabled, User: u.ID}); err != nil {
+		t.Fatal(err)
+	}
+	w.sweep()
+	if w.get("alice-admin").State != identity.Disabled {
+		t.Error("the alternate account lives on")
+	}
+}
+
+// Two ends that both come soon are announced as one: the nearer.
+func TestTwoEndsAreAnnouncedOnce(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	w.user(identity.User{Name: "carla", CreatedAt: w.now.Add(-86 * day), ValidUntil: w.now.Add(5 * day)})
+	for range 4 {
+		w.sweep()
+	}
+	if evs := w.events("carla"); len(evs) != 1 || evs[0].Detail["why"] != "dormant" {
+		t.Errorf("%d events: %+v", len(evs), evs)
+	}
+	if err := w.db.TouchUser(t.Context(), "Ucarla", w.now); err != nil { // seen: now the other is the nearer
+		t.Fatal(err)
+	}
+	for range 4 {
+		w.sweep()
+	}
+	if evs := w.events("carla"); len(evs) != 2 || evs[0].Detail["why"] != "valid_until" {
+		t.Errorf("%d events: %+v", len(evs), evs)
+	}
+}
+
+// Who works under an alternate account is not dormant.
+func TestAnAlternateKeepsItsOwnerAwake(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	old := w.now.Add(-200 * day)
+	w.user(identity.User{Name: "alice", CreatedAt: old})
+	w.user(identity.User{Name: "alice-admin", Owner: "Ualice", CreatedAt: old})
+	w.user(identity.User{Name: "bob", CreatedAt: old})
+	w.user(identity.User{Name: "ci", Kind: identity.Machine, Owner: "Ubob", CreatedAt: old})
+	for _, id := range []string{"Ualice-admin", "Uci"} {
+		if err := w.db.TouchUser(t.Context(), id, w.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.sweep()
+	for name, want := range map[string]identity.State{"alice": identity.Active, "alice-admin": identity.Active, "bob": identity.Disabled} {
+		if got := w.get(name).State; got != want {
+			t.Errorf("%s is %s", name, got)
+		}
+	}
+}
