@@ -8,6 +8,7 @@ import (
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/id"
+	"jit-gateway/internal/identity"
 	"jit-gateway/internal/store"
 )
 
@@ -30,12 +31,16 @@ func (s *Service) Ask(ctx context.Context, by By, kind string, args any, summary
 	if !second {
 		return store.AdminAct{}, refuse(nil, "This takes two people, and there is no second administrator with a second factor.")
 	}
+	person, err := identity.Person(ctx, s.o.Users, by.User)
+	if err != nil {
+		return store.AdminAct{}, err
+	}
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return store.AdminAct{}, fmt.Errorf("encode what was asked for: %w", err)
 	}
 	now := s.o.Now().UTC()
-	act := store.AdminAct{ID: id.Short("A", 6), Kind: kind, Args: raw, Summary: summary, By: by.User.ID, Person: by.User.Person(),
+	act := store.AdminAct{ID: id.Short("A", 6), Kind: kind, Args: raw, Summary: summary, By: by.User.ID, Person: person,
 		CreatedAt: now, ExpiresAt: now.Add(Lifetime), State: store.ActWaiting}
 	return act, s.o.Acts.CreateAdminAct(ctx, act, audit.Event{Type: audit.AdminActRequested, Outcome: audit.Success, Actor: by.Actor,
 		Detail: map[string]string{"act": act.ID, "kind": kind, "summary": display.Line(summary, 0)}})

@@ -55,6 +55,9 @@ const Lifetime = 24 * time.Hour
 
 // Do makes the change, or keeps it for a second administrator.
 func (s *Service) Do(ctx context.Context, by By, ch Change, summary string) (Outcome, error) {
+	if err := s.answeredFor(ctx, ch); err != nil {
+		return Outcome{}, err
+	}
 	if by.LocalAdmin || !ch.Widens() {
 		return s.Apply(ctx, by, ch)
 	}
@@ -65,12 +68,16 @@ func (s *Service) Do(ctx context.Context, by By, ch Change, summary string) (Out
 	if !second {
 		return s.Apply(ctx, by, ch)
 	}
+	person, err := identity.Person(ctx, s.o.Users, by.User)
+	if err != nil {
+		return Outcome{}, err
+	}
 	args, err := json.Marshal(ch)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("encode the change: %w", err)
 	}
 	now := s.o.Now().UTC()
-	act := store.AdminAct{ID: id.Short("A", 6), Kind: Kind, Args: args, Summary: summary, By: by.User.ID, Person: by.User.Person(),
+	act := store.AdminAct{ID: id.Short("A", 6), Kind: Kind, Args: args, Summary: summary, By: by.User.ID, Person: person,
 		CreatedAt: now, ExpiresAt: now.Add(Lifetime), State: store.ActWaiting}
 	err = s.o.Acts.CreateAdminAct(ctx, act, audit.Event{Type: audit.AdminActRequested, Outcome: audit.Success, Actor: by.Actor,
 		Detail: map[string]string{"act": act.ID, "summary": display.Line(summary, 0)}})
@@ -90,8 +97,16 @@ func (s *Service) SecondAdmin(ctx context.Context, u identity.User) (bool, error
 	if err != nil {
 		return false, err
 	}
+	person, err := identity.Person(ctx, s.o.Users, u)
+	if err != nil {
+		return false, err
+	}
 	for _, o := range list {
-		if o.Person() == u.Person() || !s.o.IsAdmin(o) || !o.Usable(s.o.Now()) {
+		if !s.o.IsAdmin(o) || !o.Usable(s.o.Now()) {
+			continue
+		}
+		// Through any number of owners; an account that nobody answers for is no second.
+		if theirs, err := identity.Person(ctx, s.o.Users, o); err != nil || theirs == person {
 			continue
 		}
 		fs, err := s.o.Factors.Factors(ctx, o.ID)
@@ -128,10 +143,31 @@ func (s *Service) Decidable(ctx context.Context, by By, actID string, no bool) (
 		return a, err
 	case a.State != store.ActWaiting || !s.o.Now().Before(a.ExpiresAt):
 		return a, refuse(store.ErrConflict, "%s does not wait any more.", a.ID)
-	case !no && !by.LocalAdmin && a.Person == by.User.Person():
+	case no || by.LocalAdmin:
+		return a, nil
+	}
+	person, err := identity.Person(ctx, s.o.Users, by.User)
+	if err != nil {
+		return a, err
+	}
+	if a.Person == person {
 		return a, refuse(nil, "You asked for %s yourself; another administrator must confirm it.", a.ID)
 	}
-	return a, nil
+	return a, s.stillMeant(ctx, a)
+}
+
+// stillMeant refuses an act whose asker is no administrator any more: then it
+// is not two who want it. The one word of somebody who was let go must not
+// wait for a colleague who does not know.
+func (s *Service) stillMeant(ctx context.Context, a store.AdminAct) error {
+	asker, err := s.o.Users.User(ctx, a.By)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err != nil || !asker.Usable(s.o.Now()) || !s.o.IsAdmin(asker) {
+		return refuse(nil, "Whoever asked for %s is no administrator any more. Refuse it, and ask anew if it is still wanted.", a.ID)
+	}
+	return nil
 }
 
 // Decide confirms an act, which makes its change, or refuses it. Of two who

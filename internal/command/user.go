@@ -221,7 +221,7 @@ func (d *userDisableCmd) Run(c *call) error {
 	switch {
 	case err != nil:
 		return err
-	case u.State == identity.Disabled:
+	case u.State == identity.Disabled && u.DisabledFor == "":
 		c.say("%s is disabled already.", u.Name)
 		return nil
 	case u.ID == c.inv.User.ID:
