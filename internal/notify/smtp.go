@@ -38,14 +38,20 @@ type MailOptions struct {
 	Now      func() time.Time
 }
 
-// smtpTime bounds one delivery to all recipients of a message.
-const smtpTime = time.Minute
+const (
+	smtpTime = time.Minute // bounds one delivery to all recipients of a message
+	// patience is how long a message waits for a mailbox that takes nothing now: the
+	// others, an emergency's too, wait behind it. Grey-listing takes less, a full
+	// mailbox takes for ever.
+	patience = 10 * time.Minute
+)
 
 // Mail sends one mail to each recipient who has an address.
 type Mail struct {
 	o    MailOptions
 	mu   sync.Mutex
 	id   string          // message that was tried last
+	from time.Time       // since when
 	done map[string]bool // users who have it, or never will
 	bad  []error         // why they never will
 }
@@ -80,7 +86,7 @@ func (m *Mail) Send(ctx context.Context, msg Message) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.id != msg.ID {
-		m.id, m.done, m.bad = msg.ID, map[string]bool{}, nil
+		m.id, m.from, m.done, m.bad = msg.ID, m.o.Now(), map[string]bool{}, nil
 	}
 	var to []identity.User
 	for _, u := range msg.To {
@@ -109,7 +115,7 @@ func (m *Mail) Send(ctx context.Context, msg Message) error {
 		switch {
 		case err == nil:
 			m.done[u.ID] = true
-		case permanent(err):
+		case permanent(err) || busy(err) && m.o.Now().Sub(m.from) >= patience:
 			m.done[u.ID] = true // the others must not wait for this one
 			m.bad = append(m.bad, fmt.Errorf("mail to %s was refused: %s", u.Name, display.Line(err.Error(), 200)))
 		default:
@@ -132,11 +138,24 @@ func permanent(err error) bool {
 	return errors.As(err, &reply) && reply.Code >= 500
 }
 
+// busyError is a recipient, not a server, that takes nothing now.
+type busyError struct{ error }
+
+func (e busyError) Unwrap() error { return e.error }
+
+func busy(err error) bool {
+	var e busyError
+	return errors.As(err, &e)
+}
+
 // deliver is one transaction. After a refusal the next one begins anew.
 func (m *Mail) deliver(c *smtp.Client, to string, raw []byte) error {
 	err := c.Mail(m.o.From.Address)
 	if err == nil {
-		err = c.Rcpt(to)
+		var reply *textproto.Error
+		if err = c.Rcpt(to); errors.As(err, &reply) && reply.Code/100 == 4 && reply.Code != 421 {
+			err = busyError{err}
+		}
 	}
 	if err != nil {
 		_ = c.Reset()

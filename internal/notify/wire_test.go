@@ -3,6 +3,7 @@ package notify
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/mail"
 	"net/netip"
@@ -276,6 +277,31 @@ func TestMailOverTheWire(t *testing.T) {
 	server.Decode(3, &alice)
 	if !slices.Equal(alice.To, []string{"alice@example.org"}) || alice.header("subject")[0] != "[jit-gateway] bob approved your request for deploy on web01" {
 		t.Errorf("got %+v", alice)
+	}
+}
+
+// One full mailbox holds up the others for a while, not for ever.
+func TestMailIsNotHeldUpByAFullMailbox(t *testing.T) {
+	t.Parallel()
+	server, conf := mailServer(t, "starttls")
+	f := office.New(t, office.Options{})
+	f.Hire("paul", "full@example.org")
+	now := f.Now()
+	m := mailer(t, f, server, conf, func(o *MailOptions) { o.Now = func() time.Time { return now } })
+	msg := Message{ID: "E1", Title: text("hello"), To: people(f, "paul", "bob")}
+	var lost *Lost
+	for _, step := range []time.Duration{0, time.Second, patience - time.Minute} {
+		now = now.Add(step)
+		if err := m.Send(t.Context(), msg); err == nil || errors.As(err, &lost) || !strings.Contains(err.Error(), "paul") {
+			t.Errorf("after %s: got %v", step, err)
+		}
+	}
+	now = now.Add(time.Minute)
+	if err := m.Send(t.Context(), msg); !errors.As(err, &lost) || !strings.Contains(err.Error(), "paul") {
+		t.Errorf("after %s: got %v", patience, err)
+	}
+	if n := len(server.Lines()); n != 2 { // its port, and one mail to bob
+		t.Errorf("the server told of %d things", n)
 	}
 }
 

@@ -3,7 +3,7 @@
 
 Usage: mailserver.py MODE CERT KEY with MODE starttls (TLS and AUTH required),
 tls (from the first byte), or clear (neither offered). later@ is refused for
-the time being at first, gone@ for good. It prints its port first.
+the time being at first, full@ each time, gone@ for good. It prints its port first.
 """
 import asyncio, email, email.policy, json, logging, ssl, sys
 
@@ -24,6 +24,8 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("gone@"):
             return "550 5.1.1 no such mailbox"
+        if address.startswith("full@"):
+            return "452 4.2.2 mailbox full"
         if address.startswith("later@") and address not in seen:
             seen.add(address)
             return "450 4.2.1 try again later"
