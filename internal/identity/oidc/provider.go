@@ -138,7 +138,8 @@ func (p *Provider) discover(ctx context.Context) (*gooidc.Provider, metadata, er
 	if p.failed != nil && p.o.Now().Before(p.retryAt) {
 		return nil, metadata{}, p.failed
 	}
-	found, err := gooidc.NewProvider(gooidc.ClientContext(ctx, p.client), p.o.Issuer)
+	// Not in the caller's time: somebody who goes away in the middle must not make it fail for the others.
+	found, err := gooidc.NewProvider(gooidc.ClientContext(context.WithoutCancel(ctx), p.client), p.o.Issuer)
 	var meta metadata
 	if err == nil {
 		err = found.Claims(&meta)

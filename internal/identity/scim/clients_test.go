@@ -34,6 +34,7 @@ func TestEntra(t *testing.T) {
 	}
 	w.do(200, "PATCH", "/Users/"+alice, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[
 		{"op":"Replace","path":"emails[type eq \"work\"].value","value":"alice@contoso.com"},{"op":"Add","path":"name.familyName","value":"Jones"},
+		{"op":"Add","path":"emails[type eq \"home\"].value","value":"alice@home.example"},
 		{"op":"Replace","path":"displayName","value":"Alice Jones"},{"op":"Add","path":"`+enterpriseSchema+`:department","value":"IT"},{"op":"Add","path":"title","value":"x"}]}`)
 	if u := w.stored(alice); u.Email != "alice@contoso.com" || u.DisplayName != "Alice Jones" || u.State != identity.Active {
 		t.Errorf("%+v", u)

@@ -153,15 +153,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if !s.limit.Allow() {
-		h.Set("Retry-After", "2")
-		c.fail(problem(http.StatusTooManyRequests, "", "too many requests; wait two seconds"))
-		return
-	}
 	if !s.authentic(r) {
 		c.refused()
 		h.Set("WWW-Authenticate", `Bearer realm="scim"`)
 		c.fail(problem(http.StatusUnauthorized, "", "this needs the bearer token of the configuration's scim.tokens"))
+		return
+	}
+	// Behind the token: strangers must not use up what the provider needs to send somebody away.
+	if !s.limit.Allow() {
+		h.Set("Retry-After", "2")
+		c.fail(problem(http.StatusTooManyRequests, "", "too many requests; wait two seconds"))
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)

@@ -2,6 +2,7 @@ package scim
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +85,9 @@ func (b body) wish() (wish, error) {
 // apply takes over one step of a patch.
 func (w *wish) apply(st step) error {
 	var err error
+	if strings.HasPrefix(st.attr, "emails") && elsewhere(st.where) {
+		return nil
+	}
 	switch st.attr {
 	case "username":
 		if w.userName, err = text(st); err == nil && w.userName == "" {
@@ -127,6 +131,12 @@ func (w *wish) apply(st step) error {
 		err = problem(http.StatusBadRequest, "mutability", "groups of a user are changed at the group")
 	}
 	return err
+}
+
+// elsewhere reports whether a filter picks an address that is not the one
+// kept here: nobody's home is told of their work.
+func elsewhere(where []term) bool {
+	return slices.ContainsFunc(where, func(t term) bool { return t.attr == "type" && !strings.EqualFold(t.value, "work") })
 }
 
 // check refuses what cannot be kept, and settles the display name.
