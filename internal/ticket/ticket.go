@@ -193,7 +193,17 @@ func (s *System) send(ctx context.Context, method, place, id string, body []byte
 // address puts the ticket's name into the template as one piece: it can add
 // neither a path nor a parameter.
 func address(template, ticket string) (string, error) {
-	if strings.Trim(ticket, ". \t") == "" || strings.ContainsFunc(ticket, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsFunc(ticket, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("not a ticket")
+	}
+	// Escaped they are one piece to us, but many servers, and what stands before
+	// them, take %2F for a slash: no piece may be a step up.
+	for _, piece := range strings.FieldsFunc("/"+ticket+"/", func(r rune) bool { return r == '/' || r == '\\' }) {
+		if strings.Trim(piece, ". ") == "" {
+			return "", errors.New("not a ticket")
+		}
+	}
+	if strings.Trim(ticket, `/\ `) == "" {
 		return "", errors.New("not a ticket")
 	}
 	path, _, _ := strings.Cut(template, "?")

@@ -116,12 +116,14 @@ func guard(address string, allow []netip.Prefix) error {
 }
 
 // special networks that IsGlobalUnicast and IsPrivate let pass: shared
-// address space (RFC 6598), documentation, benchmarking, NAT64, 6to4.
+// address space (RFC 6598), documentation, benchmarking, NAT64, 6to4,
+// IPv4-compatible and site-local addresses (both long deprecated, and still routed inside).
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("fec0::/10"),
 }
 
 // StatusError is an answer other than 2xx.

@@ -28,7 +28,7 @@ func TestSignMatchesTheSpecification(t *testing.T) {
 func TestGuardRefusesInnerAddresses(t *testing.T) {
 	for _, a := range []string{"127.0.0.1:80", "10.1.2.3:80", "172.20.0.1:80", "192.168.1.1:80", "169.254.169.254:80", "100.64.0.1:80",
 		"0.0.0.0:80", "224.0.0.1:80", "255.255.255.255:80", "[::1]:80", "[::]:80", "[fe80::1]:80", "[fc00::1]:80", "[::ffff:10.0.0.1]:80",
-		"[64:ff9b::a00:1]:80", "[2002:a00:1::]:80"} {
+		"[64:ff9b::a00:1]:80", "[2002:a00:1::]:80", "[::a00:1]:80", "[fec0::1]:80"} {
 		if err := guard(a, nil); !errors.Is(err, ErrGuard) {
 			t.Errorf("%s: got %v", a, err)
 		}
