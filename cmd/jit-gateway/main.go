@@ -44,7 +44,7 @@ type local struct {
 	Init   initCmd       `cmd:"" help:"Create data directory, keys, a commented configuration and the first administrator's invite."`
 	Serve  serveCmd      `cmd:"" help:"Run the gateway."`
 	Check  configCmd     `cmd:"" name:"config" help:"Check the configuration file."`
-	Policy policyCmd     `cmd:"" help:"Test and explain rules without a gateway."`
+	Policy policyCmd     `cmd:"" help:"Test rules, and explain what they say of somebody."`
 	Replay replayCmd     `cmd:"" name:"replay-file" help:"Replay a recording file here; with --identity an encrypted one."`
 	Recip  recipientsCmd `cmd:"" name:"add-recipients" help:"Let more people read an encrypted recording file."`
 	Doctor doctorCmd     `cmd:"" help:"Look for what is wrong with this installation, and say how to mend it."`
