@@ -40,8 +40,7 @@ func (s *Service) Activate(ctx context.Context, c Caller, grantID string, p mfa.
 		if err != nil {
 			return audit.Event{}, err
 		}
-		current, err := s.anyTarget(ctx, u, *g, c)
-		if err != nil {
+		if _, err := s.anyTarget(ctx, u, *g, c); err != nil {
 			return audit.Event{}, err
 		}
 		start := now
@@ -52,7 +51,10 @@ func (s *Service) Activate(ctx context.Context, c Caller, grantID string, p mfa.
 		if !g.NotBefore.IsZero() {
 			end = g.NotBefore.Add(g.Duration)
 		}
-		end, why := s.capEnd(u, *g, current, start, end)
+		end, why, err := s.capEnd(ctx, u, *g, c.Source, start, end)
+		if err != nil {
+			return audit.Event{}, err
+		}
 		if !end.After(start) {
 			return audit.Event{}, &GrantError{ErrForbidden, *g, "grant " + g.ID + " cannot be opened now: " + why}
 		}
@@ -144,9 +146,10 @@ func (s *Service) ownGrant(ctx context.Context, u identity.User, grantID string)
 	return g, nil
 }
 
-// capEnd shortens a window to the hours of the approved and the current rule
-// and to the day that the user leaves, and says why if it did.
-func (s *Service) capEnd(u identity.User, g Grant, current policy.Rule, start, end time.Time) (time.Time, string) {
+// capEnd shortens a window to the hours of the approved and the current rule,
+// to when a rule begins to deny it, and to the day that the user leaves, and
+// says why if it did.
+func (s *Service) capEnd(ctx context.Context, u identity.User, g Grant, source string, start, end time.Time) (time.Time, string, error) {
 	why := ""
 	sets := []*policy.Set{s.o.Rules()}
 	if old, err := s.approvedSet(g); err == nil {
@@ -154,13 +157,23 @@ func (s *Service) capEnd(u identity.User, g Grant, current policy.Rule, start, e
 	}
 	for _, set := range sets {
 		if closes := set.Closes(g.Rule.Name, start, end); closes.Before(end) {
-			end, why = closes, "the hours of rule "+current.Name+" end"
+			end, why = closes, "the hours of rule "+g.Rule.Name+" end"
+		}
+	}
+	r, err := s.o.Requests.Request(ctx, g.RequestID)
+	if err != nil {
+		return end, why, fmt.Errorf("read the request of grant %s: %w", g.ID, err)
+	}
+	for _, t := range s.present(g.Targets) {
+		in := inputOf(u, g, r, t, source)
+		if at, rule := s.o.Rules().DeniedFrom(in, start, end); at.Before(end) {
+			end, why = at, "rule "+rule+" denies it from then on"
 		}
 	}
 	if !u.ValidUntil.IsZero() && u.ValidUntil.Before(end) {
 		end, why = u.ValidUntil, "the account ends"
 	}
-	return end.UTC().Truncate(time.Millisecond), why
+	return end.UTC().Truncate(time.Millisecond), why, nil
 }
 
 // bind lets the caller's key and address pass from now on.

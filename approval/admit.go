@@ -130,8 +130,8 @@ func (s *Service) admit(ctx context.Context, u identity.User, g Grant, t invento
 	if in.Needs != nil && !in.Needs(rule) {
 		return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s: rule %s does not allow that", t.Name, rule.Name)}
 	}
-	if len(rule.Factor.Kinds) > 0 && !slices.Contains(rule.Factor.Kinds, string(g.Factor.Kind)) {
-		return Admission{}, stale(g, "%s: rule %s now wants another second factor", t.Name, rule.Name)
+	if err := factorFits(g, t, rule); err != nil {
+		return Admission{}, err
 	}
 	if end := shortened(g, rule); !now.Before(end) {
 		return Admission{}, stale(g, "%s: rule %s now allows at most %s, which have passed", t.Name, rule.Name, policy.Duration(rule.Max()))
@@ -251,6 +251,9 @@ func (s *Service) Recheck(ctx context.Context, a Admission) (Admission, error) {
 	}
 	rule, err := s.check(ctx, u, g, t, a.source)
 	if err != nil {
+		return Admission{}, err
+	}
+	if err := factorFits(g, t, rule); err != nil {
 		return Admission{}, err
 	}
 	i := binding(g, rule, AdmitInput{Caller: Caller{KeyFingerprint: a.key, Source: a.source}, Token: a.token})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,11 +89,11 @@ func (s *Service) approve(ctx context.Context, c Caller, requestID string, o App
 	if err != nil {
 		return Request{}, err
 	}
-	for _, v := range r.Votes {
-		if v.Person == person {
-			return Request{}, refuse(ErrNotPending, "you approved %s already; it waits for others", r.ID)
-		}
+	if slices.ContainsFunc(r.Votes, func(v Vote) bool { return v.Person == person && b.takes(v) }) {
+		return Request{}, refuse(ErrNotPending, "you approved %s already; it waits for others", r.ID)
 	}
+	// One that no longer counts, since the rule came to want another factor, is given anew.
+	r.Votes = slices.DeleteFunc(slices.Clone(r.Votes), func(v Vote) bool { return v.Person == person })
 	now := s.now()
 	r.Votes = append(r.Votes, Vote{UserID: u.ID, Person: person, User: u.Name, Duration: o.Duration, Comment: o.Comment,
 		Digest: digest, Factor: factor, At: now})

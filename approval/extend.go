@@ -54,7 +54,10 @@ func (s *Service) extend(ctx context.Context, r Request) error {
 			}
 		}
 		before := g.End
-		end, why := s.capEnd(u, g, g.Rule, now, before.Add(more))
+		end, why, err := s.capEnd(ctx, u, g, s.lastSource(ctx, g), now, before.Add(more))
+		if err != nil {
+			return err
+		}
 		if !end.After(before) {
 			return &GrantError{ErrForbidden, g, fmt.Sprintf("grant %s cannot be extended: %s", g.ID, why)}
 		}

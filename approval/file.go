@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ func (s *Service) File(ctx context.Context, c Caller, a Ask) (Request, error) {
 	if len(waiting) >= maxPending {
 		return Request{}, refuse(ErrInvalid, "%d of your requests wait already; withdraw some", len(waiting))
 	}
+	if err := s.roomFor(ctx, u, r); err != nil {
+		return Request{}, s.refused(ctx, u, c, a, err)
+	}
 	for n := 4; ; n++ {
 		r.ID = id.Short(id.Request, min(n, 10))
 		err := s.o.Requests.CreateRequest(ctx, r, s.requestEvent(audit.RequestFiled, r, actor(u, c), r.Reason))
@@ -66,6 +70,25 @@ func (s *Service) File(ctx context.Context, c Caller, a Ask) (Request, error) {
 		return s.approveByRule(ctx, r, rule)
 	}
 	return r, nil
+}
+
+// roomFor bounds what a key alone, without any second factor, can bring about:
+// grants that a rule approves, and emergencies, of which everybody is told.
+func (s *Service) roomFor(ctx context.Context, u identity.User, r Request) error {
+	grants, err := s.o.Grants.ListGrants(ctx, GrantFilter{UserID: u.ID, States: []GrantState{Waiting}, Limit: 2 * maxPending})
+	if err != nil {
+		return fmt.Errorf("list grants: %w", err)
+	}
+	grants = slices.DeleteFunc(grants, s.over)
+	if len(grants) >= maxPending {
+		return refuse(ErrInvalid, "%d of your grants wait for a code already; give it, or release some", len(grants))
+	}
+	for _, g := range grants {
+		if r.BreakGlass && g.BreakGlass {
+			return refuse(ErrInvalid, "your emergency %s on %s waits for your code; give it, or release it", g.ID, strings.Join(g.Targets, ", "))
+		}
+	}
+	return nil
 }
 
 // draft is the request as it would be filed, without id.

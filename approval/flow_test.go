@@ -10,6 +10,7 @@ import (
 	"jit-gateway/approval/mfa"
 	"jit-gateway/approval/policy"
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
 )
 
 func TestAskApproveActivateAdmit(t *testing.T) {
@@ -278,6 +279,7 @@ func TestExtensionIsByTheGrantsOwnRule(t *testing.T) {
 	quick, long, urgent := plain(), plain(), plain()
 	quick.Name, quick.Approve, quick.Auto, quick.MaxDuration = "quick", nil, true, policy.Duration(15*time.Minute)
 	long.Name = "long"
+	urgent.MaxDuration = policy.Duration(time.Hour)
 	urgent.Name, urgent.Approve, urgent.BreakGlass = "urgent", nil, &policy.BreakGlass{Notify: []string{"leads"}, Reviews: []string{"leads"}}
 	w := newWorld(t, quick, long, urgent)
 	g := w.activate("alice", w.granted(approval.Ask{Duration: time.Hour}).ID)
@@ -341,8 +343,11 @@ func TestBreakGlass(t *testing.T) {
 	if e := w.events(audit.RequestApproved); len(e) != 1 || e[0].Detail["notify"] != "leads" || e[0].Detail["break_glass"] != "true" {
 		t.Errorf("not loud: %+v", e)
 	}
+	// Everybody named is told of each, and a key alone declares them: one at a time waits for its code.
+	_, err := w.svc.File(w.ctx, w.as("alice"), approval.Ask{Targets: []string{"web01"}, Login: "deploy", BreakGlass: true, Reason: "and more"})
+	w.is(err, approval.ErrInvalid)
 	on := func(in *approval.AdmitInput) { in.Target = "vault" }
-	_, err := w.admit("alice", on) // key and factor are still needed
+	_, err = w.admit("alice", on) // key and factor are still needed
 	w.is(err, approval.ErrNotActivated)
 	g := w.activate("alice", r.GrantID)
 	adm, err := w.admit("alice", on)
@@ -357,6 +362,18 @@ func TestBreakGlass(t *testing.T) {
 	if open, err := w.svc.OpenReviews(w.ctx, w.as("bob")); err != nil || len(open) != 1 {
 		t.Errorf("open reviews: %d, %v", len(open), err)
 	}
+	// By the groups of the rule as it is now, too: those of then may be empty.
+	if open, err := w.svc.OpenReviews(w.ctx, w.as("frank")); err != nil || len(open) != 1 {
+		t.Errorf("open reviews of frank: %d, %v", len(open), err)
+	}
+	moved := urgent
+	moved.BreakGlass = &policy.BreakGlass{Notify: []string{"leads"}, Reviews: []string{"auditors"}}
+	w.reload(moved, plain())
+	w.change("carol", func(u *identity.User) { u.Owner = "Ualice" })
+	if _, err := w.svc.Review(w.ctx, w.as("carol"), g.ID, "fine", w.proof("carol")); !errors.Is(err, approval.ErrOwnRequest) {
+		t.Errorf("reviewed under an account of her own: %v", err)
+	}
+	w.change("carol", func(u *identity.User) { u.Owner = "" })
 	_, err = w.svc.Review(w.ctx, w.as("mallory"), g.ID, "fine", w.proof("mallory"))
 	if err == nil {
 		t.Error("mallory reviewed it")

@@ -33,6 +33,7 @@ func TestG1G3G6UnderAnyOrderOfEvents(t *testing.T) {
 				r.Name, r.Logins, r.Approve = "two", []string{"admin"}, []policy.Quorum{{Groups: []string{"leads"}, Count: 2}}
 			})
 			urgent := with(func(r *policy.Rule) {
+				r.MaxDuration = policy.Duration(2 * time.Hour)
 				r.Name, r.Approve, r.BreakGlass = "urgent", nil, &policy.BreakGlass{Notify: []string{"leads"}, Reviews: []string{"leads"}}
 			})
 			c := &chaos{world: newWorld(t, auto, two, plain(), urgent), rng: rand.New(rand.NewPCG(seed, 7)),
@@ -201,6 +202,8 @@ func (c *chaos) allowed(name, login string, adm approval.Admission) {
 		c.Errorf("admitted under grant %s, which no code activated", g.ID)
 	case c.Now().Before(g.Start) || !c.Now().Before(g.End) || !adm.End().Equal(g.End):
 		c.Errorf("admitted at %s under grant %s, open %s to %s", c.Now(), g.ID, g.Start, g.End)
+	case slices.ContainsFunc(g.Extensions, func(id string) bool { return c.requests[id].Rule != g.Rule.Name }):
+		c.Errorf("grant %s of rule %s was extended under another: %v", g.ID, g.Rule.Name, g.Extensions)
 	case g.Rule.Name == "quick" && g.Rule.Auto, g.BreakGlass && g.Rule.Name == "urgent":
 		return
 	}

@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"jit-gateway/approval/policy"
 	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
+	"jit-gateway/internal/store"
 )
 
 // QuorumView is where one quorum of a request stands.
@@ -40,8 +42,14 @@ type ballot struct {
 	s          *Service
 	r          Request
 	electorate []policy.Electorate
-	requester  string // person
+	kinds      []string // factors that the rule takes from approvers; any if empty
+	requester  string   // person
 	now        time.Time
+}
+
+// takes reports whether the vote was given with a factor that the rule, as it is now, takes.
+func (b *ballot) takes(v Vote) bool {
+	return len(b.kinds) == 0 || slices.Contains(b.kinds, string(v.Factor.Kind))
 }
 
 // escalated reports whether the rule's further groups are asked by now.
@@ -56,7 +64,7 @@ func (s *Service) ballot(ctx context.Context, r Request, rule policy.Rule, targe
 		return nil, err
 	}
 	now := s.o.Now()
-	return &ballot{s, r, rule.Electorates(targets, escalated(r, rule, now)), person, now}, nil
+	return &ballot{s, r, rule.Electorates(targets, escalated(r, rule, now)), rule.Factor.ApproveKinds, person, now}, nil
 }
 
 // eligible returns the person behind u if a vote of u counts in any quorum;
@@ -88,6 +96,9 @@ func (b *ballot) count(ctx context.Context) (counted []vote, met bool, err error
 	digest, seen := b.r.Digest(), map[string]bool{}
 	for _, v := range b.r.Votes {
 		u, err := b.s.o.Users.User(ctx, v.UserID)
+		if errors.Is(err, store.ErrNotFound) { // who is gone does not count, and does not stop the others
+			continue
+		}
 		if err != nil {
 			return nil, false, fmt.Errorf("read who voted: %w", err)
 		}
@@ -95,7 +106,7 @@ func (b *ballot) count(ctx context.Context) (counted []vote, met bool, err error
 		if err != nil {
 			return nil, false, err
 		}
-		if person == "" || seen[person] || v.Digest != digest {
+		if person == "" || seen[person] || v.Digest != digest || !b.takes(v) {
 			continue
 		}
 		seen[person] = true

@@ -104,6 +104,24 @@ func TestWindowEndsWithTheHours(t *testing.T) {
 	}
 }
 
+// A freeze ends what is open, as the hours of the rule itself would.
+func TestWindowEndsWhenARuleBeginsToDeny(t *testing.T) {
+	freeze := policy.Rule{Name: "freeze", Effect: policy.Deny, Users: []string{"*"}, Targets: []string{"web01"}, Hours: &policy.Hours{From: "14:00", To: "18:00", Zone: "UTC"}}
+	w := newWorld(t, plain(), freeze)
+	g := w.activate("alice", w.granted(approval.Ask{Duration: 8 * time.Hour}).ID)
+	if want := noon.Add(2 * time.Hour); !g.End.Equal(want) {
+		t.Errorf("ends %s, want when the freeze begins, %s", g.End, want)
+	}
+	r := w.ask("alice", approval.Ask{Extends: g.ID, Duration: time.Hour})
+	if _, err := w.approve("bob", r); err == nil {
+		t.Error("extended into the freeze")
+	}
+	other := w.activate("alice", w.granted(approval.Ask{Targets: []string{"web02"}, Duration: 4 * time.Hour}).ID)
+	if want := other.Start.Add(4 * time.Hour); !other.End.Equal(want) {
+		t.Errorf("ends %s, and the freeze is not for it", other.End)
+	}
+}
+
 func TestWindowEndsWithTheAccount(t *testing.T) {
 	w := newWorld(t)
 	last := noon.Add(40 * time.Minute)

@@ -42,6 +42,8 @@ func (s *Service) validate(a Ask) error {
 		return refuse(ErrInvalid, "an extension has no start of its own")
 	case a.Extends != "" && a.BreakGlass:
 		return refuse(ErrInvalid, "an emergency is a request of its own, not an extension")
+	case a.BreakGlass && !a.StartAt.IsZero():
+		return refuse(ErrInvalid, "an emergency is now; what can wait can be approved")
 	}
 	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"jit-gateway/approval/mfa"
+	"jit-gateway/approval/policy"
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
 	"jit-gateway/internal/store"
 )
 
@@ -32,7 +34,7 @@ func (s *Service) Review(ctx context.Context, c Caller, grantID, note string, p 
 		switch {
 		case st.own:
 			return Grant{}, refuse(ErrOwnRequest, "grant %s is your own; somebody else must review it", g.ID)
-		case g.Rule.BreakGlass == nil || !slices.ContainsFunc(g.Rule.BreakGlass.Reviews, u.In):
+		case !s.reviews(u, g):
 			return Grant{}, notFound("review of grant", grantID)
 		case g.State != Ended:
 			return Grant{}, refuse(ErrInvalid, "grant %s is not over yet; revoke it, or review it afterwards", g.ID)
@@ -68,11 +70,31 @@ func (s *Service) OpenReviews(ctx context.Context, c Caller) ([]Grant, error) {
 	if err != nil {
 		return nil, err
 	}
+	person := ""
+	if !all {
+		if person, err = identity.Person(ctx, s.o.Users, u); err != nil {
+			return nil, err
+		}
+	}
 	grants, err := s.o.Grants.ListGrants(ctx, GrantFilter{States: []GrantState{Active, Ended}, OpenReview: true, Limit: everything})
 	if err != nil {
 		return nil, fmt.Errorf("list grants: %w", err)
 	}
 	return slices.DeleteFunc(grants, func(g Grant) bool {
-		return !openReview(g) || !all && (g.UserID == u.ID || !slices.ContainsFunc(g.Rule.BreakGlass.Reviews, u.In))
+		if !openReview(g) || all {
+			return !openReview(g)
+		}
+		_, owner, err := s.requester(ctx, g.UserID)
+		return err != nil || owner == person || !s.reviews(u, g)
 	}), nil
+}
+
+// reviews reports whether u is among those who review the emergency: by the
+// rule as it was, or as it is now, since the groups of then may be empty.
+func (s *Service) reviews(u identity.User, g Grant) bool {
+	among := func(rule policy.Rule) bool {
+		return rule.BreakGlass != nil && u.Kind != identity.Machine && slices.ContainsFunc(rule.BreakGlass.Reviews, u.In)
+	}
+	current, ok := s.o.Rules().Rule(g.Rule.Name)
+	return among(g.Rule) || ok && among(current)
 }

@@ -85,7 +85,7 @@ func (s *Service) catchUp(ctx context.Context, a *agenda) error {
 		users[g.UserID] = true
 	}
 	for id := range users { // disabled while no gateway ran
-		if err := s.userChanged(ctx, a, id); err != nil {
+		if err := s.userChanged(ctx, a, id, nil); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ const userDay = "user:"
 // tick does what is due for one request, grant or user, and puts it back for later.
 func (s *Service) tick(ctx context.Context, a *agenda, id string) error {
 	if userID, ok := strings.CutPrefix(id, userDay); ok {
-		return s.userChanged(ctx, a, userID)
+		return s.userChanged(ctx, a, userID, nil)
 	}
 	if id[0] == 'R' {
 		r, err := s.o.Requests.Request(ctx, id)
@@ -206,7 +206,7 @@ func (s *Service) react(ctx context.Context, a *agenda, ev audit.Event) error {
 			a.put(g.ID, s.due(g))
 		}
 	case audit.UserDisabled, audit.UserUpdated:
-		return s.userChanged(ctx, a, ev.User)
+		return s.userChanged(ctx, a, ev.User, &ev)
 	case audit.TargetRemoved:
 		return s.targetRemoved(ctx, ev.Target)
 	case audit.SessionEnded, audit.SessionCrashed:
@@ -217,7 +217,8 @@ func (s *Service) react(ctx context.Context, a *agenda, ev audit.Event) error {
 
 // userChanged ends what a user may no longer hold: everything when disabled or
 // at the end of the account, and each grant whose rule no longer is about them.
-func (s *Service) userChanged(ctx context.Context, a *agenda, userID string) error {
+// ev is the change, nil if it is not known.
+func (s *Service) userChanged(ctx context.Context, a *agenda, userID string, ev *audit.Event) error {
 	u, err := s.o.Users.User(ctx, userID)
 	if errors.Is(err, store.ErrNotFound) {
 		return s.endAll(ctx, userID, CauseDisabled, "the account is gone")
@@ -238,11 +239,14 @@ func (s *Service) userChanged(ctx context.Context, a *agenda, userID string) err
 		return fmt.Errorf("list grants: %w", err)
 	}
 	for _, g := range grants {
-		if s.stillAbout(u, g) {
+		why := s.lost(ctx, u, g, ev)
+		if !s.stillAbout(u, g) {
+			why = fmt.Sprintf("rule %s is no longer about %s", g.Rule.Name, u.Name)
+		}
+		if why == "" {
 			continue
 		}
-		_, err := s.end(ctx, g.ID, ending{cause: CauseRevoked, event: audit.GrantRevoked, actor: audit.Gateway,
-			reason: fmt.Sprintf("rule %s is no longer about %s", g.Rule.Name, u.Name)})
+		_, err := s.end(ctx, g.ID, ending{cause: CauseRevoked, event: audit.GrantRevoked, actor: audit.Gateway, reason: why})
 		if err != nil && !errors.Is(err, ErrEnded) {
 			return err
 		}
@@ -266,14 +270,43 @@ func (s *Service) stillAbout(u identity.User, g Grant) bool {
 	return len(targets) == 0
 }
 
+// lost says why the groups that the user left or joined with this change
+// cost them the grant: a condition that names a group, or a rule that denies
+// one. What would be refused with the groups of before as well (other hours, rules
+// that were reloaded since) ends nothing here.
+func (s *Service) lost(ctx context.Context, u identity.User, g Grant, ev *audit.Event) string {
+	if ev == nil || ev.Type != audit.UserUpdated {
+		return ""
+	}
+	was, ok := ev.Detail["groups_before"]
+	if _, now := ev.Detail["groups"]; !ok || !now {
+		return ""
+	}
+	before, source := u, s.lastSource(ctx, g)
+	before.Groups = strings.FieldsFunc(was, func(r rune) bool { return r == ',' })
+	for _, t := range s.present(g.Targets) {
+		_, err := s.check(ctx, u, g, t, source)
+		if refused := (*GrantError)(nil); !errors.As(err, &refused) {
+			continue
+		}
+		if _, then := s.check(ctx, before, g, t, source); then == nil {
+			return fmt.Sprintf("the groups of %s changed: %v", u.Name, err)
+		}
+	}
+	return ""
+}
+
 // sessionEnded ends a grant that ends with its last session.
 func (s *Service) sessionEnded(ctx context.Context, grantID string) error {
 	if grantID == "" || s.o.OpenSessions == nil {
 		return nil
 	}
 	g, err := s.o.Grants.Grant(ctx, grantID)
-	if err != nil || g.State != Active || !g.EndsWithLast {
+	if err != nil || g.State != Active {
 		return ignore(err, store.ErrNotFound)
+	}
+	if current, ok := s.o.Rules().Rule(g.Rule.Name); !g.EndsWithLast && (!ok || !current.Session.EndsWithLast) {
+		return nil
 	}
 	n, err := s.o.OpenSessions(ctx, grantID)
 	if err != nil || n > 0 {

@@ -2,6 +2,7 @@ package approval_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,37 @@ func TestRunEndsGrantsOfALostGroup(t *testing.T) {
 			t.Errorf("%s %s", got.State, got.Cause)
 		}
 	})
+}
+
+// A group may give access through a condition, or take it through a rule that denies.
+func TestRunEndsWhatAChangeOfGroupsCosts(t *testing.T) {
+	given, taken := plain(), policy.Rule{Name: "quarantine", Effect: policy.Deny, Users: nil, Groups: []string{"quarantine"}}
+	given.When = `"oncall" in user.groups`
+	for name, c := range map[string]struct {
+		groups []string
+		ends   bool
+	}{
+		"leaves the group of a condition": {[]string{"sre"}, true}, "joins a group that is denied": {[]string{"oncall", "quarantine", "sre"}, true},
+		"another group": {[]string{"oncall", "sre", "tea"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				u := w.users["alice"]
+				w.change("alice", func(u *identity.User) { u.Groups = []string{"oncall", "sre"} })
+				g := w.activate("alice", w.granted(approval.Ask{}).ID)
+				u, err := w.db.User(w.ctx, u.ID)
+				w.is(err, nil)
+				e := ev(audit.UserUpdated)
+				e.User, e.Detail = u.ID, map[string]string{"groups_before": strings.Join(u.Groups, ","), "groups": strings.Join(c.groups, ",")}
+				u.Groups = c.groups
+				w.is(w.db.UpdateUser(w.ctx, u, e), nil)
+				synctest.Wait()
+				if got := w.grant(g.ID); (got.State == approval.Ended) != c.ends || c.ends && got.Cause != approval.CauseRevoked {
+					t.Errorf("%s %s %q", got.State, got.Cause, got.EndReason)
+				}
+			}, given, taken)
+		})
+	}
 }
 
 func TestRunEndsWithTheLastSession(t *testing.T) {

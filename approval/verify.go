@@ -31,6 +31,8 @@ func (s *Service) intact(ctx context.Context, g Grant) error {
 		bad = "its rule differs from what was approved"
 	case g.UserID != r.UserID || g.Login != r.Login || !slices.Equal(g.Targets, r.Targets) || g.Duration > r.Duration:
 		bad = "it grants what was not asked for"
+	case g.BreakGlass != r.BreakGlass || g.BreakGlass != (g.Rule.BreakGlass != nil): // nobody unmakes an emergency, and so its review
+		bad = "whether it is an emergency differs from what was approved"
 	}
 	if bad == "" {
 		for _, v := range g.Votes {
@@ -64,8 +66,8 @@ func (s *Service) check(ctx context.Context, u identity.User, g Grant, t invento
 	if err != nil {
 		return policy.Rule{}, fmt.Errorf("read the request of grant %s: %w", g.ID, err)
 	}
-	in := policy.Input{User: u, Target: t, Login: g.Login, Reason: r.Reason, Ticket: r.Ticket, StartAt: g.NotBefore,
-		Now: s.o.Now(), Source: address(source), BreakGlass: r.BreakGlass, Risk: codes(r.Risk), History: r.History}
+	in := inputOf(u, g, r, t, source)
+	in.Now = s.o.Now()
 	set := s.o.Rules()
 	current, ok := set.Rule(g.Rule.Name)
 	if !ok {
@@ -87,6 +89,12 @@ func (s *Service) check(ctx context.Context, u identity.User, g Grant, t invento
 		return no("grant %s cannot be used now: %s", g.ID, v.Reason)
 	}
 	return policy.Stricter(g.Rule, current), nil
+}
+
+// inputOf is what rules see of a grant, but for the time.
+func inputOf(u identity.User, g Grant, r Request, t inventory.Target, source string) policy.Input {
+	return policy.Input{User: u, Target: t, Login: g.Login, Reason: r.Reason, Ticket: r.Ticket, Duration: g.Duration, StartAt: g.NotBefore,
+		Source: address(source), BreakGlass: r.BreakGlass, Risk: codes(r.Risk), History: r.History}
 }
 
 // stale is the error about a grant that is good for nothing any more, where a
@@ -152,20 +160,34 @@ func (s *Service) Refused(ctx context.Context, set *policy.Set) ([]*GrantError, 
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, fmt.Errorf("read user %s: %w", g.UserID, err)
 		}
-		source := ""
-		if n := len(g.Bindings); n > 0 {
-			source = g.Bindings[n-1].Source
-		} else if r, err := s.o.Requests.Request(ctx, g.RequestID); err == nil {
-			source = r.Source
-		}
 		var refused *GrantError
-		if _, err := under.anyTarget(ctx, u, g, Caller{Source: source}); errors.As(err, &refused) {
+		if _, err := under.anyTarget(ctx, u, g, Caller{Source: s.lastSource(ctx, g)}); errors.As(err, &refused) {
 			out = append(out, refused)
 		} else if err != nil {
 			out = append(out, &GrantError{err, g, err.Error()})
 		}
 	}
 	return out, nil
+}
+
+// lastSource is the address that the grant was last used from, or asked for.
+func (s *Service) lastSource(ctx context.Context, g Grant) string {
+	if n := len(g.Bindings); n > 0 {
+		return g.Bindings[n-1].Source
+	}
+	r, err := s.o.Requests.Request(ctx, g.RequestID)
+	if err != nil {
+		return ""
+	}
+	return r.Source
+}
+
+// factorFits refuses a grant that was opened with a factor which the rule takes no more.
+func factorFits(g Grant, t inventory.Target, rule policy.Rule) error {
+	if len(rule.Factor.Kinds) > 0 && !slices.Contains(rule.Factor.Kinds, string(g.Factor.Kind)) {
+		return stale(g, "%s: rule %s now wants another second factor", t.Name, rule.Name)
+	}
+	return nil
 }
 
 // selection is what a rule needs to know to tell whether it is about a user at all.

@@ -91,10 +91,12 @@ func TestInvalidAsks(t *testing.T) {
 			t.Errorf("%s was filed", what)
 		}
 	}
+	_, err := w.svc.File(w.ctx, w.as("alice"), approval.Ask{Targets: []string{"web01"}, Login: "deploy", Reason: "x", BreakGlass: true, StartAt: w.Now().Add(time.Hour)})
+	w.is(err, approval.ErrInvalid)
 	for range 30 {
 		w.ask("alice", approval.Ask{})
 	}
-	_, err := w.svc.File(w.ctx, w.as("alice"), approval.Ask{Targets: []string{"web01"}, Login: "deploy", Reason: "x"})
+	_, err = w.svc.File(w.ctx, w.as("alice"), approval.Ask{Targets: []string{"web01"}, Login: "deploy", Reason: "x"})
 	w.is(err, approval.ErrInvalid)
 }
 

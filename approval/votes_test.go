@@ -103,6 +103,36 @@ func TestG6VotesAreCheckedAtTheDecidingVote(t *testing.T) {
 	}
 }
 
+// A rule that comes to want another factor of approvers wants it of those, too, who have voted.
+func TestVotesWithAFactorThatIsTakenNoMore(t *testing.T) {
+	rule := plain()
+	rule.Approve[0].Count = 2
+	w := newWorld(t, rule)
+	r := w.ask("alice", approval.Ask{})
+	_, err := w.approve("bob", r)
+	w.is(err, nil)
+	rule.Factor.ApproveKinds = []string{string(mfa.Recovery)}
+	w.reload(rule)
+	recovery := func(name string) approval.Request {
+		t.Helper()
+		who := audit.Actor{ID: w.users[name].ID, Name: name}
+		codes, err := w.mfa.NewRecoveryCodes(w.ctx, who.ID, w.proof(name), who)
+		w.is(err, nil)
+		p, err := w.mfa.VerifyCode(w.ctx, who.ID, codes[0], who)
+		w.is(err, nil)
+		got, err := w.svc.Approve(w.ctx, w.as(name), r.ID, approval.ApproveOptions{Digest: r.Digest()}, p)
+		w.is(err, nil)
+		return got
+	}
+	if got := recovery("dave"); got.State != approval.Pending {
+		t.Fatalf("a vote with a code counted: %s", got.State)
+	}
+	got := recovery("bob") // gives his anew
+	if g := w.grant(got.GrantID); got.State != approval.Approved || len(g.Votes) != 2 || g.Votes[1].Factor.Kind != mfa.Recovery || len(got.Votes) != 2 {
+		t.Errorf("%s, votes %+v", got.State, g.Votes)
+	}
+}
+
 func TestTwoApproversAtOnce(t *testing.T) {
 	w := newWorld(t)
 	r := w.ask("alice", approval.Ask{})

@@ -122,27 +122,40 @@ func (c *checker) compile() *compiled {
 	return out
 }
 
-// denyOnly refuses on a deny rule what it would not obey.
+// denyOnly refuses on a deny rule what it would not obey: all but who, what
+// and when.
 func (c *checker) denyOnly() {
 	r := c.rule
-	for field, set := range map[string]bool{
-		"ticket": r.Ticket != "", "max_duration": r.MaxDuration != 0, "default_duration": r.DefaultDuration != 0,
-		"max_ahead": r.MaxAhead != 0, "approve": len(r.Approve) > 0, "auto": r.Auto, "escalate": r.Escalate != nil,
-		"break_glass": r.BreakGlass != nil, "channels": r.Channels != nil,
-	} {
-		if set {
-			c.bad(field, "has no meaning in a rule that denies")
+	obeyed := Rule{Name: r.Name, Effect: r.Effect, Users: r.Users, Groups: r.Groups, Machines: r.Machines, Targets: r.Targets, Kinds: r.Kinds,
+		Labels: r.Labels, Logins: r.Logins, Sources: r.Sources, Hours: r.Hours, When: r.When}
+	told := ""
+	for _, f := range changed(obeyed, r) {
+		name := f.Name
+		if strings.HasPrefix(name, "channels.") { // all of them at once
+			name = "channels"
 		}
+		if name != told {
+			c.bad(name, "has no meaning in a rule that denies")
+		}
+		told = name
 	}
 }
 
-// maxMachine is the longest window of a machine: a job ends, and what it
-// leaves open is nobody's.
-const maxMachine = 4 * time.Hour
+const (
+	// maxMachine is the longest window of a machine: a job ends, and what it
+	// leaves open is nobody's.
+	maxMachine = 4 * time.Hour
+	// maxEmergency is the longest window that nobody said yes to: by then
+	// somebody is awake who can.
+	maxEmergency = 4 * time.Hour
+)
 
 func (c *checker) times() {
 	if c.rule.Machines && c.rule.Max() > maxMachine {
 		c.bad("max_duration", "%s is too long for machines: at most %s; a job that goes on asks again", Duration(c.rule.Max()), Duration(maxMachine))
+	}
+	if c.rule.BreakGlass != nil && c.rule.Max() > maxEmergency {
+		c.bad("max_duration", "%s is too long for an emergency: at most %s; by then somebody can approve", Duration(c.rule.Max()), Duration(maxEmergency))
 	}
 	r := c.rule
 	for field, d := range map[string]Duration{
@@ -213,6 +226,17 @@ func (c *checker) factor() {
 	}
 	for i, k := range f.ApproveKinds {
 		c.oneOf(fmt.Sprintf("factor.approve_kinds[%d]", i), k, kinds...)
+	}
+	machines := func(k string) bool { return k == "oidc_job_token" || k == "client_certificate" }
+	switch people := func(k string) bool { return !machines(k) }; {
+	case len(f.Kinds) == 0:
+	case c.rule.Machines && !slices.ContainsFunc(f.Kinds, machines):
+		c.bad("factor.kinds", "no machine has one of these; write oidc_job_token or client_certificate")
+	case !c.rule.Machines && !slices.ContainsFunc(f.Kinds, people):
+		c.bad("factor.kinds", "only machines have these, and the rule is for people; write totp, recovery or passkey, or machines: true")
+	}
+	if i := slices.IndexFunc(f.ApproveKinds, machines); i >= 0 {
+		c.bad(fmt.Sprintf("factor.approve_kinds[%d]", i), "%q is for machines, which approve nothing", f.ApproveKinds[i])
 	}
 	c.oneOf("factor.per", f.Per, "", "grant", "session")
 	for _, p := range f.SourcesShared {

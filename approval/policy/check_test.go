@@ -64,6 +64,15 @@ func TestMistakesAreNamedByField(t *testing.T) {
 		{"break_glass.notify", "who is told", func(r *Rule) { r.Approve, r.BreakGlass = nil, &BreakGlass{Reviews: []string{"x"}} }},
 		{"break_glass.reviews", "which groups", func(r *Rule) { r.Approve, r.BreakGlass = nil, &BreakGlass{Notify: []string{"x"}} }},
 		{"factor.kinds[0]", "totp", func(r *Rule) { r.Factor.Kinds = []string{"sms"} }},
+		{"factor.approve_kinds[1]", "approve nothing", func(r *Rule) { r.Factor.ApproveKinds = []string{"totp", "client_certificate"} }},
+		{"max_duration", "too long for an emergency", func(r *Rule) {
+			r.Approve, r.BreakGlass, r.MaxDuration = nil, &BreakGlass{Notify: []string{"a"}, Reviews: []string{"a"}}, Duration(4*time.Hour+1)
+		}},
+		{"factor.kinds", "only machines", func(r *Rule) { r.Factor.Kinds = []string{"oidc_job_token"} }},
+		{"factor.kinds", "no machine has", func(r *Rule) { r.Machines, r.Factor.Kinds = true, []string{"totp", "passkey"} }},
+		{"session.idle_timeout", "no meaning in a rule that denies", func(r *Rule) { r.Effect, r.Approve, r.Session.IdleTimeout = Deny, nil, 1 }},
+		{"banner", "no meaning in a rule that denies", func(r *Rule) { r.Effect, r.Approve, r.Banner = Deny, nil, "x" }},
+		{"channels", "no meaning in a rule that denies", func(r *Rule) { r.Effect, r.Approve, r.Channels = Deny, nil, &Channels{Shell: true} }},
 		{"factor.approve_kinds[0]", "totp", func(r *Rule) { r.Factor.ApproveKinds = []string{"sms"} }},
 		{"factor.per", "grant, session", func(r *Rule) { r.Factor.Per = "day" }},
 		{"factor.max_age", "negative", func(r *Rule) { r.Factor.MaxAge = -1 }},

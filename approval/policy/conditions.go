@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -131,12 +132,8 @@ func (c *compiled) testSource(in Input) (bool, string, error) {
 	if len(c.Sources) == 0 {
 		return true, "any address", nil
 	}
-	if !in.Source.IsValid() {
-		var err error
-		if c.Effect == Deny { // it might come from there
-			err = fmt.Errorf("no source address")
-		}
-		return false, "the client's address is not known", err
+	if !in.Source.IsValid() { // it might come from there, or not
+		return false, "the client's address is not known", errors.New("no source address")
 	}
 	if slices.ContainsFunc(c.Sources, func(p netip.Prefix) bool { return p.Contains(in.Source) }) {
 		return true, in.Source.String(), nil

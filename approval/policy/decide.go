@@ -230,3 +230,30 @@ func (s *Set) Closes(name string, start, end time.Time) time.Time {
 	}
 	return c.hours.closes(start, end)
 }
+
+// DeniedFrom returns the first minute after start, and before end, at which a
+// deny rule with hours comes to match what was allowed at start, and its name;
+// end if none does. Deny rules without hours match at start, or not at all.
+func (s *Set) DeniedFrom(in Input, start, end time.Time) (time.Time, string) {
+	rule := ""
+	if s == nil {
+		return end, rule
+	}
+	in.Source, in.StartAt = in.Source.Unmap(), time.Time{}
+	for _, c := range s.rules {
+		if c.Effect != Deny || c.hours == nil || !c.selects(in) {
+			continue
+		}
+		for m := start.Truncate(time.Minute).Add(time.Minute); m.Before(end); m = m.Add(time.Minute) {
+			if !c.hours.open(m) {
+				continue
+			}
+			in.Now = m
+			if failed, _ := c.test(in); failed == nil {
+				end, rule = m, c.Name
+				break
+			}
+		}
+	}
+	return end, rule
+}

@@ -343,3 +343,46 @@ func TestWhoMayKnow(t *testing.T) {
 		}
 	}
 }
+
+// When a deny rule with hours comes to match: at the wall clock's time, also
+// on the day that clocks change, and only where all else of it matches then.
+func TestDeniedFrom(t *testing.T) {
+	deny := func(f func(*Rule)) Rule {
+		r := Rule{Name: "freeze", Effect: Deny, Users: []string{"*"}, Hours: &Hours{From: "22:00", To: "02:30", Zone: "Europe/Berlin"}}
+		if f != nil {
+			f(&r)
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		rule       Rule
+		start, end string
+		want       string
+	}{
+		"at its hour":                          {deny(nil), "2026-11-24T20:10:30Z", "2026-11-25T04:00:00Z", "2026-11-24T21:00:00Z"},
+		"in summer":                            {deny(nil), "2026-07-01T18:00:00Z", "2026-07-02T02:00:00Z", "2026-07-01T20:00:00Z"},
+		"the window ends right then":           {deny(nil), "2026-11-24T20:00:00Z", "2026-11-24T21:00:00Z", ""},
+		"the window ends a second later":       {deny(nil), "2026-11-24T20:00:00Z", "2026-11-24T21:00:01Z", "2026-11-24T21:00:00Z"},
+		"clocks go forward over its beginning": {deny(func(r *Rule) { r.Hours.From, r.Hours.To = "02:15", "06:00" }), "2026-03-28T23:00:00Z", "2026-03-29T08:00:00Z", "2026-03-29T01:00:00Z"},
+		"clocks go back":                       {deny(func(r *Rule) { r.Hours.From, r.Hours.To = "03:00", "06:00" }), "2026-10-24T23:00:00Z", "2026-10-25T08:00:00Z", "2026-10-25T02:00:00Z"},
+		"another day":                          {deny(func(r *Rule) { r.Hours.Days = []string{"fri"} }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", ""},
+		"another user":                         {deny(func(r *Rule) { r.Users = []string{"bob"} }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", ""},
+		"another target":                       {deny(func(r *Rule) { r.Targets = []string{"db*"} }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", ""},
+		"no hours":                             {deny(func(r *Rule) { r.Hours = nil; r.When = "false" }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", ""},
+		"a condition that comes to hold":       {deny(func(r *Rule) { r.When = `now >= timestamp("2026-11-24T23:30:00Z")` }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", "2026-11-24T23:30:00Z"},
+		"a condition that cannot be evaluated": {deny(func(r *Rule) { r.When = `target.labels["none"] == "x"` }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", "2026-11-24T21:00:00Z"},
+		"an allow rule is none":                {deny(func(r *Rule) { r.Effect, r.Auto = Allow, true }), "2026-11-24T20:00:00Z", "2026-11-25T04:00:00Z", ""},
+	} {
+		set, err := NewSet([]Rule{c.rule})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, by := at(c.end), ""
+		if c.want != "" {
+			want, by = at(c.want), "freeze"
+		}
+		if got, rule := set.DeniedFrom(input(), at(c.start), at(c.end)); !got.Equal(want) || rule != by {
+			t.Errorf("%s: %s by %q, want %s", name, got, rule, want)
+		}
+	}
+}

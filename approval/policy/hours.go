@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // a rule means the same on a machine that has no zone files
 )
 
 // days of the week as rules write them; the index is time.Weekday.

@@ -51,6 +51,7 @@ func TestEveryCombination(t *testing.T) {
 	everybody := Rule{Name: "people", Users: []string{"*"}, Auto: true, MaxDuration: Duration(24 * time.Hour)}
 	machines, urgent := everybody, everybody
 	machines.Name, machines.Machines, machines.MaxDuration = "machines", true, Duration(4*time.Hour)
+	urgent.MaxDuration = Duration(4 * time.Hour)
 	urgent.Name, urgent.Auto, urgent.BreakGlass = "urgent", false, &BreakGlass{Notify: []string{"a"}, Reviews: []string{"a"}}
 	urgentMachines := urgent
 	urgentMachines.Name, urgentMachines.Machines, urgentMachines.MaxDuration = "urgent machines", true, Duration(4*time.Hour)
