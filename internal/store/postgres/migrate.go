@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func migrate(ctx context.Context, conf *pgx.ConnConfig) (err error) {
 		return fmt.Errorf("read the version of its tables: %w", err)
 	}
 	if have > know {
-		return fmt.Errorf("its tables have version %d, this program knows up to %d: a newer version wrote it, and only that or a later one may open it", have, know)
+		return newer(ctx, db, have, know)
 	}
 	if have == know {
 		return nil
@@ -52,5 +53,31 @@ func migrate(ctx context.Context, conf *pgx.ConnConfig) (err error) {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring its tables from version %d to %d: %w", have, know, err)
 	}
+	// The tables say themselves who may still open them.
+	if _, err := db.ExecContext(ctx, fmt.Sprintf("COMMENT ON TABLE goose_db_version IS '%s%d'", floorIs, floor)); err != nil {
+		return fmt.Errorf("note who may open its tables: %w", err)
+	}
 	return nil
+}
+
+// floor is the newest migration of the release before this one, which lives
+// with what came after it: during a rolling upgrade it may open the store once
+// more, and going back to it works. Until there is a release before, it is
+// this one's own newest.
+const floor = 51
+
+const floorIs = "opened by programs that know version "
+
+// newer refuses tables that a newer program made, unless it wrote down that
+// this one can live with them.
+func newer(ctx context.Context, db *sql.DB, have, know int64) error {
+	var text sql.NullString
+	if err := db.QueryRowContext(ctx, "SELECT obj_description('goose_db_version'::regclass)").Scan(&text); err != nil {
+		return fmt.Errorf("read who may open its tables: %w", err)
+	}
+	var least int64
+	if _, err := fmt.Sscanf(text.String, floorIs+"%d", &least); err == nil && know >= least {
+		return nil
+	}
+	return fmt.Errorf("its tables have version %d, this program knows up to %d: a newer version wrote it, and only that, a later one or the one just before may open it", have, know)
 }

@@ -31,10 +31,35 @@ func migrate(ctx context.Context, db *sql.DB, folder string) error {
 		return fmt.Errorf("read the version of its tables: %w", err)
 	}
 	if have > know {
-		return fmt.Errorf("its tables have version %d, this program knows up to %d: a newer version wrote it, and only that or a later one may open it", have, know)
+		return newer(ctx, db, have, know)
+	}
+	if have == know {
+		return nil
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring its tables from version %d to %d: %w", have, know, err)
 	}
+	// The file says itself who may still open it.
+	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", floor[folder])); err != nil {
+		return fmt.Errorf("note who may open its tables: %w", err)
+	}
 	return nil
+}
+
+// floor is, by folder, the newest migration of the release before this one,
+// which lives with what came after it: going back to it works. Until there is
+// a release before, it is this one's own newest.
+var floor = map[string]int64{"main": 51, "search": 1}
+
+// newer refuses tables that a newer program made, unless it wrote down that
+// this one can live with them.
+func newer(ctx context.Context, db *sql.DB, have, know int64) error {
+	var least int64
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&least); err != nil {
+		return fmt.Errorf("read who may open its tables: %w", err)
+	}
+	if least > 0 && know >= least {
+		return nil
+	}
+	return fmt.Errorf("its tables have version %d, this program knows up to %d: a newer version wrote it, and only that, a later one or the one just before may open it", have, know)
 }
