@@ -46,14 +46,13 @@ func (h *healthCmd) Run(c *call) error {
 // targetsHealth is a line for each target: how it is, or the first thing wrong.
 func (c *call) targetsHealth() []HealthItem {
 	var out []HealthItem
-	for _, t := range c.r.o.Inventory.Targets() {
-		item := HealthItem{Area: "Target", Subject: t.Name, Level: "ok", Text: "It can be reached, and accepts the gateway."}
-		found, err := c.r.o.Check(c.ctx, t, false)
-		if err != nil {
-			item.Level, item.Text = "fail", err.Error()
+	for x := range c.checkEach(c.r.o.Inventory.Targets(), false) {
+		item := HealthItem{Area: "Target", Subject: x.target.Name, Level: "ok", Text: "It can be reached, and accepts the gateway."}
+		if x.err != nil {
+			item.Level, item.Text = "fail", x.err.Error()
 		}
 		bad := 0
-		for _, f := range found {
+		for _, f := range x.results {
 			if f.OK {
 				continue
 			}
@@ -62,7 +61,7 @@ func (c *call) targetsHealth() []HealthItem {
 			}
 		}
 		if bad > 1 {
-			item.Text += " (and more: target check " + t.Name + ")"
+			item.Text += " (and more: target check " + x.target.Name + ")"
 		}
 		out = append(out, item)
 	}

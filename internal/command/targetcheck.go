@@ -34,10 +34,10 @@ func (k *targetCheckCmd) Run(c *call) error {
 	}
 	var out []checkJSON
 	bad := 0
-	for _, t := range list {
-		results, err := c.r.o.Check(c.ctx, t, k.Standing)
-		if err != nil {
-			results = append(results, CheckResult{What: "check", Detail: err.Error()})
+	for x := range c.checkEach(list, k.Standing) {
+		t, results := x.target, x.results
+		if x.err != nil {
+			results = append(results, CheckResult{What: "check", Detail: x.err.Error()})
 		}
 		ok := !slices.ContainsFunc(results, func(r CheckResult) bool { return !r.OK })
 		if !ok {
