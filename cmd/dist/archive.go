@@ -74,10 +74,13 @@ func writeTarball(out, dir string, files []file, when time.Time) error {
 			return err
 		}
 		name := f.path
-		for from, to := range map[string]string{"usr/bin/": "", "lib/systemd/system/": "configs/", "usr/share/doc/jit-gateway/": "", "usr/share/jit-gateway/": ""} {
+		for from, to := range map[string]string{"usr/bin/": "", "usr/lib/systemd/system/": "configs/", "usr/share/doc/jit-gateway/": "", "usr/share/jit-gateway/": ""} {
 			if rest, ok := strings.CutPrefix(f.path, from); ok {
 				name = to + rest
 			}
+		}
+		if name == "copyright" { // Debian's name for it
+			name = "LICENSE"
 		}
 		if p.dirs["file "+name] {
 			continue // the units are among the configurations, too
@@ -99,7 +102,8 @@ Version: %s
 Architecture: %s
 Maintainer: jit-gateway maintainers <root@localhost>
 Installed-Size: %d
-Depends: libc6, adduser
+Depends: libc6 (>= %s), adduser
+Recommends: ca-certificates, systemd
 Section: admin
 Priority: optional
 Description: just-in-time access to SSH hosts and databases
@@ -108,7 +112,9 @@ Description: just-in-time access to SSH hosts and databases
  short-lived credentials, carries and records the session, and ends it exactly.
 `
 
-// postinst makes the user. Nothing is started: first there is init to run.
+// postinst makes the user. Nothing is started: first there is init to run. An
+// upgrade restarts nothing either: that would end sessions, and when and how is
+// the operator's to say (docs/operations.md).
 const postinst = `#!/bin/sh
 set -e
 if [ "$1" = configure ]; then
@@ -116,6 +122,14 @@ if [ "$1" = configure ]; then
 	install -d -o jit-gateway -g jit-gateway -m 0700 /var/lib/jit-gateway
 	install -d -o root -g jit-gateway -m 0750 /etc/jit-gateway
 	[ ! -d /run/systemd/system ] || systemctl daemon-reload
+fi
+`
+
+// prerm stops a gateway whose program is about to go.
+const prerm = `#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+	systemctl disable --now jit-gateway.socket jit-gateway.service
 fi
 `
 
@@ -127,7 +141,7 @@ set -e
 
 // writeDeb makes a package in the form of deb(5): an ar archive of
 // debian-binary, control.tar.gz and data.tar.gz.
-func writeDeb(out, version string, files []file, when time.Time) error {
+func writeDeb(out, version, libc string, files []file, when time.Time) error {
 	data, ctl := newPack(when), newPack(when)
 	var sums strings.Builder
 	size := 0
@@ -146,7 +160,8 @@ func writeDeb(out, version string, files []file, when time.Time) error {
 	for _, c := range []struct {
 		name, text string
 		mode       int64
-	}{{"./control", fmt.Sprintf(control, version, debArch(), (size+1023)/1024), 0o644}, {"./md5sums", sums.String(), 0o644}, {"./postinst", postinst, 0o755}, {"./postrm", postrm, 0o755}} {
+	}{{"./control", fmt.Sprintf(control, version, debArch(), (size+1023)/1024, libc), 0o644}, {"./md5sums", sums.String(), 0o644},
+		{"./postinst", postinst, 0o755}, {"./prerm", prerm, 0o755}, {"./postrm", postrm, 0o755}} {
 		if err := ctl.add(c.name, c.mode, []byte(c.text)); err != nil {
 			return err
 		}

@@ -64,7 +64,11 @@ func run(out, version string) error {
 	if err := writeTarball(made[0], "jit-gateway-"+version, files, when); err != nil {
 		return err
 	}
-	if err := writeDeb(made[1], debVersion(version), files, when); err != nil {
+	libc, err := needsLibc(binary)
+	if err != nil {
+		return err
+	}
+	if err := writeDeb(made[1], debVersion(version), libc, files, when); err != nil {
 		return err
 	}
 	if err := writeSBOM(made[2], binary, version, when); err != nil {
@@ -143,10 +147,10 @@ type file struct {
 
 // contents are the files of both packages, in order.
 func contents(binary string) ([]file, error) {
-	files := []file{{"usr/bin/jit-gateway", binary, 0o755}, {"lib/systemd/system/jit-gateway.service", "configs/jit-gateway.service", 0o644},
-		{"lib/systemd/system/jit-gateway.socket", "configs/jit-gateway.socket", 0o644}, {"usr/share/doc/jit-gateway/README.md", "README.md", 0o644}}
-	if _, err := os.Stat("THIRD_PARTY.md"); err == nil {
-		files = append(files, file{"usr/share/doc/jit-gateway/THIRD_PARTY.md", "THIRD_PARTY.md", 0o644})
+	files := []file{{"usr/bin/jit-gateway", binary, 0o755}, {"usr/lib/systemd/system/jit-gateway.service", "configs/jit-gateway.service", 0o644},
+		{"usr/lib/systemd/system/jit-gateway.socket", "configs/jit-gateway.socket", 0o644}, {"usr/share/doc/jit-gateway/copyright", "LICENSE", 0o644}}
+	for _, name := range []string{"README.md", "CHANGELOG.md", "SECURITY.md", "THIRD_PARTY.md"} {
+		files = append(files, file{"usr/share/doc/jit-gateway/" + name, name, 0o644})
 	}
 	for from, to := range map[string]string{"docs": "usr/share/doc/jit-gateway/docs", "configs": "usr/share/jit-gateway/configs"} {
 		err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
