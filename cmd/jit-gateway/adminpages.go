@@ -95,22 +95,35 @@ func (g *gateway) healthOfLog(ctx context.Context, add addHealth) {
 }
 
 func (g *gateway) healthOfDisk(add addHealth) {
-	const fix = "Make room. Sessions cannot begin without room for their recording."
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(g.conf.Recording.Dir, &st); err != nil {
-		add("Recordings", "", "fail", "look at the disk: "+err.Error(), fix)
+	recordings := g.diskOf(add, "Recordings", "the recordings' disk", g.conf.Recording.Dir, "Make room. Sessions cannot begin without room for their recording.")
+	if g.shared != nil {
 		return
 	}
-	free := int64(st.Bavail) * int64(st.Bsize) //nolint:gosec // far below the limit
-	text := fmt.Sprintf("%.1f GiB are free on the recordings' disk.", float64(free)/(1<<30))
+	var data syscall.Stat_t
+	if err := syscall.Stat(g.conf.DataDir, &data); err == nil && data.Dev != recordings {
+		g.diskOf(add, "Store", "the store's disk", g.conf.DataDir, "Make room. What the store cannot write is refused.")
+	}
+}
+
+// diskOf says how much room a directory's file system has, and which it is.
+func (g *gateway) diskOf(add addHealth, area, name, dir, fix string) (device uint64) {
+	var fs syscall.Statfs_t
+	var st syscall.Stat_t
+	if err := errors.Join(syscall.Statfs(dir, &fs), syscall.Stat(dir, &st)); err != nil {
+		add(area, "", "fail", "look at the disk: "+err.Error(), fix)
+		return 0
+	}
+	free := int64(fs.Bavail) * int64(fs.Bsize) //nolint:gosec // far below the limit
+	text := fmt.Sprintf("%.1f GiB are free on %s.", float64(free)/(1<<30), name)
 	switch {
 	case free < diskEmpty:
-		add("Recordings", "", "fail", text, fix)
+		add(area, "", "fail", text, fix)
 	case free < diskLow:
-		add("Recordings", "", "warn", text, fix)
+		add(area, "", "warn", text, fix)
 	default:
-		add("Recordings", "", "ok", text, "")
+		add(area, "", "ok", text, "")
 	}
+	return st.Dev
 }
 
 func (g *gateway) healthOfCertificate(add addHealth) {

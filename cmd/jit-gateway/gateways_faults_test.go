@@ -51,6 +51,8 @@ func (w *world) partition() {
 	if took > grace+time.Second {
 		w.t.Errorf("the session on a lasted %s, with a grace of %s", took, grace)
 	}
+	now := time.Now()
+	w.until("a still tells its service manager that it is alive", func() bool { _, at := w.a.Manager.Heard("WATCHDOG=1"); return at.After(now) })
 	if !onB.Alive() {
 		w.t.Error("the session on b ended too")
 	}

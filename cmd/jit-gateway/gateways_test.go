@@ -34,7 +34,7 @@ const fleetRules = `
     targets: [web02, orders]
     auto: true
     max_duration: 8h
-    channels: {shell: true, exec: true}
+    channels: {shell: true, exec: true, sftp: both}
     tunnel: true
   - name: few
     groups: [interns]
@@ -92,8 +92,8 @@ func TestGateways(t *testing.T) {
 		play func()
 	}{
 		{"AnyServes", w.anyServes}, {"Revocation", w.revocation}, {"TerminateAndWatch", w.terminateAndWatch}, {"CancelElsewhere", w.cancelElsewhere},
-		{"SessionLimit", w.sessionLimit}, {"Keys", w.keys}, {"Clock", w.clock}, {"Partition", w.partition}, {"Crash", w.crash},
-		{"StoreRestart", w.storeRestart}, {"RollingRestart", w.rollingRestart}, {"Disabled", w.disabled}, {"NothingLost", w.nothingLost},
+		{"Targets", w.targets}, {"SessionLimit", w.sessionLimit}, {"Keys", w.keys}, {"Clock", w.clock}, {"Partition", w.partition}, {"Crash", w.crash},
+		{"StoreRestart", w.storeRestart}, {"RollingRestart", w.rollingRestart}, {"Upgrade", w.upgrade}, {"Disabled", w.disabled}, {"NothingLost", w.nothingLost},
 	} {
 		if !t.Run(part.name, func(t *testing.T) {
 			w.t = t
@@ -248,6 +248,45 @@ func (w *world) until(what string, cond func() bool) {
 			w.t.Fatalf("%s: not within a minute", what)
 		}
 	}
+}
+
+// targets that are added to the store through one gateway are on all of them,
+// and each can tell how the others are.
+func (w *world) targets() {
+	began := time.Now()
+	_, err := w.a.Local(w.ctx, "target", "add", "db9", "--postgres", "127.0.0.1:1", "--login", "ro", "--admin-user", "x", "--label", "env=test")
+	w.ok(err)
+	on := func(g *fleet.Gateway) bool {
+		out, err := g.Local(w.ctx, "target", "list")
+		w.ok(err)
+		return strings.Contains(out, "db9")
+	}
+	w.until("the target is on b and c", func() bool { return on(w.b) && on(w.c) })
+	added := time.Since(began)
+	_, err = w.c.Local(w.ctx, "target", "remove", "db9")
+	w.ok(err)
+	w.until("the target is gone from a and b", func() bool { return !on(w.a) && !on(w.b) })
+	out, err := w.a.Local(w.ctx, "doctor", "--no-targets")
+	w.ok(err)
+	for _, g := range w.Gateways {
+		if !strings.Contains(out, "ok    Gateways, "+g.Name) {
+			w.t.Errorf("doctor does not tell of %s:\n%s", g.Name, out)
+		}
+	}
+	// One gateway gets other rules.
+	config, err := os.ReadFile(w.b.Config())
+	w.ok(err)
+	w.ok(os.WriteFile(w.b.Config(), []byte(strings.Replace(string(config), "session: {max: 2}", "session: {max: 3}", 1)), 0o644))
+	_, err = w.b.Local(w.ctx, "reload")
+	w.ok(err)
+	out, _ = w.a.Local(w.ctx, "doctor", "--no-targets")
+	if !strings.Contains(out, "warn  Gateways, b: ") || !strings.Contains(out, "other rules than this one") {
+		w.t.Errorf("doctor does not tell that b has other rules:\n%s", out)
+	}
+	w.ok(os.WriteFile(w.b.Config(), config, 0o644))
+	_, err = w.b.Local(w.ctx, "reload")
+	w.ok(err)
+	w.row("a target is added on a, removed on c", "b and c had it %.1f s after the command began, a and b lost it likewise; doctor names the gateways, and one whose rules differ", added.Seconds())
 }
 
 // sessionLimit: a rule that allows two sessions allows two in all.

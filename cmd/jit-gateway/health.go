@@ -29,6 +29,7 @@ func (g *gateway) healthOfOperations(ctx context.Context, add addHealth) {
 		}
 	}
 	g.healthOfSinks(ctx, add)
+	g.healthOfGateways(ctx, add)
 	switch text, synchronised, known := kernelClock(); {
 	case !known: // a hardened unit may not ask
 	case synchronised:

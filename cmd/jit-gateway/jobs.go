@@ -20,11 +20,15 @@ type job struct {
 // behind a network their trouble passes.
 var resumable = map[string]bool{
 	"checkpoints": true, "sinks": true, "approvals": true, "search index": true, "notifications": true, "tickets": true, "archive": true,
-	"object store": true, "accounts": true, "sources of targets": true, "keys and budgets": true,
+	"object store": true, "accounts": true, "sources of targets": true, "other gateways": true,
 }
 
 // Jobs of which the installation needs one: each event is to go out once.
 var single = map[string]bool{"sinks": true, "notifications": true, "tickets": true, "accounts": true}
+
+// Jobs that work through the recordings of this gateway's directory: one
+// process at a time, also while an old one drains for its successor.
+var ofDirectory = map[string]bool{"archive": true, "search index": true}
 
 func (g *gateway) job(name string, run func(context.Context) error) {
 	if g.shared != nil && single[name] {

@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"strconv"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"jit-gateway/approval/policy"
 	"jit-gateway/ca"
-	"jit-gateway/internal/audit"
 	"jit-gateway/internal/config"
 )
 
@@ -31,47 +26,17 @@ func loadCA(c *config.Config) (*ca.Authority, error) {
 
 func caDir(c *config.Config) string { return filepath.Join(c.DataDir, "keys", "ca") }
 
-// followKeys reads the key directory again when a rotation was made, and raises
-// budgets that an approver raised, here or by another gateway.
-func (g *gateway) followKeys(a *ca.Authority) {
-	g.job("keys and budgets", func(ctx context.Context) error {
-		after, err := g.db.LastSeq(ctx)
-		if err != nil {
-			return err
-		}
-		for ctx.Err() == nil {
-			for ev, err := range audit.Tail(ctx, g.db, after) {
-				if err != nil {
-					break
-				}
-				after = ev.Seq
-				if ev.Type == audit.GrantBudget {
-					g.raiseBudget(ev)
-				}
-				if ev.Type == audit.CARotated {
-					if err := errors.Join(a.Reload(), g.agreeOnCAs(ctx, a)); err != nil {
-						g.log.Error("read the certificate authorities again; those in memory stay", "error", err)
-					}
-				}
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
-		}
-		return nil
-	})
-}
-
-// raiseBudget tells live sessions what the event adds to their budget.
-func (g *gateway) raiseBudget(ev audit.Event) {
-	var to policy.Budget
-	for name, into := range map[string]*int64{"rows": &to.Rows, "bytes": &to.Bytes, "statements": &to.Statements} {
-		if n, err := strconv.ParseInt(ev.Detail[name], 10, 64); err == nil { // absent: nothing was added
-			*into = n
-		}
+// reloadKeys reads the key directory again, and holds it to what the other
+// gateways have. What does not hold changes nothing.
+func (g *gateway) reloadKeys(ctx context.Context) error {
+	next, err := loadCA(g.conf)
+	if err != nil {
+		return err
 	}
-	g.postgres.RaiseBudget(ev.Grant, to)
+	if err := g.agreeOnCAs(ctx, next); err != nil {
+		return err
+	}
+	return g.authority.Reload()
 }
 
 // published adds what hosts fetch, without signing in, to the page's

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -25,7 +26,7 @@ func (g *gateway) load(ctx context.Context, c *config.Config, who audit.Actor) e
 	}
 	before := g.rules.Swap(set)
 	ev := audit.Event{Type: audit.ConfigLoaded, Outcome: audit.Success, Actor: who,
-		Detail: map[string]string{"rules_hash": set.Hash(), "targets": fmt.Sprint(len(g.inventory.Targets())), "rules": fmt.Sprint(len(c.Rules))}}
+		Detail: map[string]string{"rules_hash": set.Hash(), "targets": fmt.Sprint(len(g.inventory.Targets())), "rules": fmt.Sprint(len(c.Rules)), "instance": g.instance}}
 	if before != nil && before.Hash() != set.Hash() {
 		ev.Detail["rules_before"] = before.Hash()
 		ev.Detail["rules_diff"] = diffText(policy.Diff(before, set))
@@ -66,7 +67,7 @@ func (g *gateway) reloaded(ctx context.Context, who audit.Actor, dry bool) (comm
 	before := g.rules.Load()
 	out.Before, out.After, out.Changes, out.Restart = before.Hash(), set.Hash(), policy.Diff(before, set), config.NeedRestart(g.conf, c)
 	if !dry {
-		if err := g.load(ctx, c, who); err != nil {
+		if err := errors.Join(g.reloadKeys(ctx), g.load(ctx, c, who)); err != nil {
 			return out, err
 		}
 	}

@@ -39,6 +39,7 @@ func (c serveCmd) Run(ctx context.Context, cli *local, s *io3) error {
 		// little, and collecting it seldom is worth some memory (docs/benchmarks.md).
 		debug.SetGCPercent(400)
 	}
+	quiet()
 	given, err := givenSockets()
 	if err != nil {
 		return err
@@ -68,14 +69,21 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
 	background, bg := errgroup.WithContext(base)
+	directory, leave := context.WithCancel(bg) // ends with a hand-over: the successor has the directory then
+	defer leave()
 	for _, job := range g.jobs {
+		ctx := bg
+		if ofDirectory[job.name] {
+			ctx = directory
+		}
 		background.Go(func() error {
-			if err := job.run(bg); err != nil && bg.Err() == nil {
+			if err := job.run(ctx); err != nil && ctx.Err() == nil {
 				return fmt.Errorf("%s stopped: %w", job.name, err)
 			}
 			return nil
 		})
 	}
+	told := ctx // SIGTERM or SIGINT
 	ctx, over := context.WithCancelCause(ctx)
 	defer over(nil)
 	serving, sctx := errgroup.WithContext(ctx)
@@ -90,6 +98,9 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	serving.Go(func() error { return g.reloadOnHangup(sctx) })
 	serving.Go(func() error { return g.handOverOnSignal(sctx, over) })
 	serving.Go(func() error { return g.watchdog(sctx) })
+	if g.successor {
+		g.recovered(sctx)
+	}
 	// Sessions live on connections; these end when the sessions do, or at the
 	// end of the drain.
 	for _, l := range listeners {
@@ -103,14 +114,15 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	}
 	<-sctx.Done()
 	g.ready.Store(false)
-	limit := g.conf.Limits.Drain
-	if errors.Is(context.Cause(sctx), errHandedOver) {
-		limit = handOverDrain
+	handedOver := errors.Is(context.Cause(sctx), errHandedOver)
+	if handedOver {
+		leave()
+		g.letIn(told)
 	} else {
-		_ = notifySystemd("STOPPING=1")
+		_ = notifySystemd(stopping(g.conf.Limits.Drain))
 	}
 	g.log.Info("gateway is stopping", "live_sessions", len(g.sessions.Live()))
-	drain, cancel := context.WithTimeout(base, limit)
+	drain, cancel := g.patience(base, told, handedOver)
 	defer cancel()
 	errDrain := g.sessions.Drain(drain)
 	close(g.drained)
@@ -173,7 +185,11 @@ func (g *gateway) listen() ([]listener, error) {
 		if err != nil {
 			return fail(h.name, h.addr, err)
 		}
-		out = append(out, listener{ln, func(ctx context.Context) error { return g.serveHTTP(ctx, ln, h.handler, h.tls) }})
+		serve := ln
+		if h.name == "web" { // the other one is asked by balancers themselves
+			serve = proxy.Listener(ln, g.conf.ProxyFrom)
+		}
+		out = append(out, listener{ln, func(ctx context.Context) error { return g.serveHTTP(ctx, serve, h.handler, h.tls) }})
 	}
 	if names := g.sockets.rest(); len(names) > 0 {
 		g.log.Warn("sockets were passed that the configuration does not use", "names", names)
@@ -237,8 +253,7 @@ func (g *gateway) operator() http.Handler {
 // that does not hold changes nothing.
 func (g *gateway) reloadOnHangup(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	signal.Notify(hup, syscall.SIGHUP) // never stopped: see quiet
 	for {
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -28,9 +29,20 @@ func notifySystemd(state string) error {
 	return errors.Join(err, c.Close())
 }
 
+// stopFinish is what a stop takes besides the drain, at most: the end of
+// what was terminated, and the store's.
+const stopFinish = 30 * time.Second
+
+// stopping says that the gateway drains, and that this may take longer than
+// the unit's TimeoutStopSec.
+func stopping(drain time.Duration) string {
+	return fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (drain + stopFinish).Microseconds())
+}
+
 // watchdog tells the service manager twice per WatchdogSec that the gateway
-// can decide, as long as it can: one that has lost its store for good is
-// restarted.
+// can decide: it has taken the lock that every begin and every end takes. That
+// the store does not answer is no reason to be killed: live sessions outlast
+// it by store_grace, and a restart does not bring it back.
 func (g *gateway) watchdog(ctx context.Context) error {
 	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
 	if pid := os.Getenv("WATCHDOG_PID"); err != nil || usec <= 0 || (pid != "" && pid != strconv.Itoa(os.Getpid())) {
@@ -43,9 +55,8 @@ func (g *gateway) watchdog(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if g.sessions.StoreOK() == nil {
-				_ = notifySystemd("WATCHDOG=1")
-			}
+			g.sessions.Live()
+			_ = notifySystemd("WATCHDOG=1")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -15,23 +16,31 @@ import (
 func (g *gateway) newSources(c *config.Config) (err error) {
 	g.sources, err = source.NewSyncer(source.Options{Dir: c.SourceDir(), Now: now, Logger: g.log, Apply: g.loadTargets, Told: g.synced})
 	g.job("sources of targets", g.sources.Run)
+	g.job("targets of the store", g.followTargets)
 	return err
 }
 
 // loadInventory makes the configuration's targets and sources effective, or
 // leaves everything as it was.
 func (g *gateway) loadInventory(ctx context.Context, c *config.Config) error {
-	before := g.targets
 	if err := g.sources.Configure(c.Sources, reader(c)); err != nil {
 		return err
 	}
-	g.targets = c.Targets
+	before := g.configured(c.Targets)
 	if err := g.loadTargets(ctx); err != nil {
-		g.targets = before
+		g.configured(before)
 		return err
 	}
 	g.truster.Store(c.Truster())
 	return nil
+}
+
+// configured replaces the configuration's targets, and returns those of before.
+func (g *gateway) configured(list []inventory.Target) (before []inventory.Target) {
+	g.loading.Lock()
+	defer g.loading.Unlock()
+	before, g.targets = g.targets, list
+	return before
 }
 
 func reader(c *config.Config) source.Reader {
@@ -64,8 +73,8 @@ func (g *gateway) loadTargets(ctx context.Context) error {
 		}
 		_, err := g.db.Append(ctx, audit.Event{Type: audit.TargetRemoved, Outcome: audit.Success, Actor: audit.Gateway, Target: t.Name,
 			Detail: map[string]string{"source": t.Source}})
-		if err != nil { // admission refuses it in any case; live sessions go on to their end
-			return fmt.Errorf("note that target %s was removed: %w", t.Name, err)
+		if err != nil { // back to before, so that the next try finds it missing again
+			return errors.Join(fmt.Errorf("note that target %s was removed: %w", t.Name, err), g.inventory.Swap(before))
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,15 +29,22 @@ const (
 	readyPipe     = "JIT_GATEWAY_READY" // the descriptor that a new process says on that it serves
 	takeOverLimit = 90 * time.Second    // from its start to that
 	handOverDrain = 25 * time.Hour      // longer than any window that began before
+	arriving      = 10 * time.Second    // for those who connected before and are logging in
 )
 
 var errHandedOver = errors.New("another process of this gateway took over")
 
+// quiet takes SIGHUP and SIGUSR2 from now on, also before anybody acts on them
+// and while the gateway drains: their default is to end the process, and with
+// it every session.
+func quiet() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGUSR2)
+}
+
 // handOverOnSignal waits for SIGUSR2, and ends when it has handed over.
 func (g *gateway) handOverOnSignal(ctx context.Context, over context.CancelCauseFunc) error {
 	usr2 := make(chan os.Signal, 1)
-	signal.Notify(usr2, syscall.SIGUSR2)
-	defer signal.Stop(usr2)
+	signal.Notify(usr2, syscall.SIGUSR2) // never stopped: see quiet
 	for {
 		select {
 		case <-ctx.Done():
@@ -84,7 +92,7 @@ func (g *gateway) startSuccessor(ctx context.Context) (pid int, err error) {
 	cmd := exec.Command(self, os.Args[1:]...) // no context: it outlives this process
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = append(files, says)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(files)), "LISTEN_PID="+handedOver,
+	cmd.Env = append(inheritable(os.Environ()), fmt.Sprintf("LISTEN_FDS=%d", len(files)), "LISTEN_PID="+handedOver,
 		"LISTEN_FDNAMES="+strings.Join(names, ":"), fmt.Sprintf("%s=%d", readyPipe, firstFD+len(files)))
 	if err := errors.Join(cmd.Start(), says.Close()); err != nil {
 		return 0, err
@@ -111,6 +119,53 @@ func (g *gateway) startSuccessor(ctx context.Context) (pid int, err error) {
 	}
 	go func() { _ = cmd.Wait() }() // it lives on; its end is not this process's business
 	return cmd.Process.Pid, nil
+}
+
+// inheritable is the environment without what speaks of this process alone: a
+// successor that thinks the watchdog waits for somebody else keeps silent, and
+// the service manager then kills the service.
+func inheritable(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "WATCHDOG_PID=") })
+}
+
+// recovered waits until sessions may begin here. Until then the process that
+// passed its sockets on serves them alone, and nobody waits.
+func (g *gateway) recovered(ctx context.Context) {
+	for g.sessions.StoreOK() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// letIn goes on admitting those who had connected when the successor took the
+// sockets over: refused, they would notice the upgrade.
+func (g *gateway) letIn(told context.Context) {
+	select {
+	case <-time.After(arriving):
+	case <-told.Done():
+	}
+}
+
+// patience is how long what is live may still live: limits.drain, or, after a
+// hand-over, to its own end; but a service that is told to stop means the
+// process that drains for its successor, too.
+func (g *gateway) patience(base, told context.Context, handedOver bool) (context.Context, context.CancelFunc) {
+	if !handedOver {
+		return context.WithTimeout(base, g.conf.Limits.Drain)
+	}
+	drain, cancel := context.WithTimeout(base, handOverDrain)
+	stop := context.AfterFunc(told, func() {
+		g.log.Info("told to stop while draining for the successor", "live_sessions", len(g.sessions.Live()), "limit", g.conf.Limits.Drain)
+		select {
+		case <-time.After(g.conf.Limits.Drain):
+			cancel()
+		case <-drain.Done():
+		}
+	})
+	return drain, func() { stop(); cancel() }
 }
 
 func waited(cmd *exec.Cmd) error {

@@ -72,6 +72,8 @@ type gateway struct {
 	authority    *ca.Authority
 	proxyMetrics *proxy.Metrics
 	drained      chan struct{} // closed when no session is left
+	loaded       int64         // the newest event when this gateway began to read keys and targets
+	stale        chan struct{} // the store's targets were changed, perhaps by another gateway
 	checkpoints  *audit.Checkpointer
 	sinks        *sink.Runner
 	keeper       *archive.Keeper
@@ -84,7 +86,7 @@ var now = func() time.Time { return time.Now().UTC() }
 // build makes the gateway, top to bottom: store, keys, who may, sessions,
 // protocols, people. Nothing listens yet.
 func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway, err error) {
-	g := &gateway{conf: c, log: log, instance: instanceID(c), registry: prometheus.NewRegistry(), drained: make(chan struct{}), successor: successor()}
+	g := &gateway{conf: c, log: log, instance: instanceID(c), registry: prometheus.NewRegistry(), drained: make(chan struct{}), stale: make(chan struct{}, 1), successor: successor()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -99,6 +101,9 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 
 	// The store, and the log that every change goes to.
 	if err := g.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if g.loaded, err = g.db.LastSeq(ctx); err != nil {
 		return nil, err
 	}
 	if g.presence, err = bePresent(c.DataDir, g.instance); err != nil {
@@ -141,7 +146,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 		return nil, err
 	}
 	g.authority = authority
-	g.followKeys(authority)
+	g.job("other gateways", g.follow)
 	if g.tls, err = g.certificates(authority); err != nil {
 		return nil, err
 	}

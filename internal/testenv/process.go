@@ -67,6 +67,27 @@ func (c Command) Start() (*Process, error) {
 	return p, nil
 }
 
+// Adopt is a process that something else started, as if Start had: how it
+// ended is not known.
+func Adopt(name string, id int) (*Process, error) {
+	pid, err := FindPID(id)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	os, err := os.FindProcess(id)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p := &Process{Name: name, PID: id, cmd: &exec.Cmd{Process: os}, done: make(chan struct{})}
+	go func() {
+		for pid.Alive() {
+			time.Sleep(20 * time.Millisecond)
+		}
+		close(p.done)
+	}()
+	return p, nil
+}
+
 // Done is closed once the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

@@ -120,6 +120,19 @@ func (v Via) Psql(ctx context.Context, user, token, sql string) *exec.Cmd {
 	return cmd
 }
 
+// PgDump dumps one table into a file.
+func (v Via) PgDump(ctx context.Context, user, token, file, table string) *exec.Cmd {
+	cmd := v.Psql(ctx, user, token, "")
+	dump := exec.CommandContext(ctx, "pg_dump", "-f", file, "-t", table)
+	dump.Env = cmd.Env
+	return dump
+}
+
+// SCP copies a file to a host.
+func (v Via) SCP(ctx context.Context, user, from, to string) *exec.Cmd {
+	return exec.CommandContext(ctx, "scp", "-q", "-F", v.config(user), "-o", "BatchMode=yes", from, to)
+}
+
 // Session is a client that stays until it is ended.
 type Session struct {
 	Started time.Time

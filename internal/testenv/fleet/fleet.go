@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,8 +47,9 @@ type Fleet struct {
 
 // Gateway is one of them.
 type Gateway struct {
-	Name string
-	Wire *testenv.Wire // between it and the store
+	Name    string
+	Wire    *testenv.Wire // between it and the store
+	Manager *Manager      // hears what it says of itself
 
 	SSHPort, PostgresPort, WebPort, MetricsPort int
 
@@ -121,7 +123,7 @@ func (f *Fleet) dsn(s *stack.Stack, name string, w *testenv.Wire) (path string, 
 // gateway writes one more configuration, with the same keys.
 func (f *Fleet) gateway(name string) *Gateway {
 	f.t.Helper()
-	g := &Gateway{Name: name, f: f, dir: filepath.Join(f.Dir, "gateway-"+name), Wire: testenv.NewWire(f.t, f.Database().Addr)}
+	g := &Gateway{Name: name, f: f, dir: filepath.Join(f.Dir, "gateway-"+name), Wire: testenv.NewWire(f.t, f.Database().Addr), Manager: f.manager(name)}
 	for _, p := range []*int{&g.SSHPort, &g.PostgresPort, &g.WebPort, &g.MetricsPort} {
 		*p = f.port()
 	}
@@ -194,8 +196,8 @@ func (g *Gateway) Start() {
 }
 
 func (g *Gateway) start() error {
-	p, err := testenv.Command{Name: "gateway " + g.Name, Args: []string{g.f.o.Program, "--config", g.Config(), "serve"},
-		Env: append([]string{"JIT_TEST_CLOCK=" + g.ClockFile()}, g.f.o.Env...), Dir: g.f.Dir, Log: g.f.Path("gateway-" + g.Name + ".log")}.Start()
+	p, err := testenv.Command{Name: "gateway " + g.Name, Args: g.Manager.command(g.f.o.Program, "--config", g.Config(), "serve"),
+		Env: slices.Concat([]string{"JIT_TEST_CLOCK=" + g.ClockFile()}, g.Manager.env(), g.f.o.Env), Dir: g.f.Dir, Log: g.f.Path("gateway-" + g.Name + ".log")}.Start()
 	if err != nil {
 		return err
 	}
@@ -237,6 +239,9 @@ func (g *Gateway) Ready() bool {
 	resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
 }
+
+// Signal sends the gateway a signal.
+func (g *Gateway) Signal(sig syscall.Signal) error { return g.proc.Signal(sig) }
 
 // Stop ends it with SIGTERM, as a service manager does.
 func (g *Gateway) Stop() error { return g.end(syscall.SIGTERM) }
