@@ -192,7 +192,11 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	if err := g.archive(recordings); err != nil {
 		return nil, err
 	}
-	g.job("search index", (&search.Indexer{Store: g.db, Recordings: recordings, Logger: log}).Run)
+	indexer := &search.Indexer{Store: g.db, Recordings: recordings, Logger: log}
+	if g.shared != nil {
+		indexer.Node, indexer.Alone = machine(c), g.shared.Alone
+	}
+	g.job("search index", indexer.Run)
 	tokens := ca.NewTokens(authority, g.db, now)
 	talk, err := dialogue.New(dialogue.Options{Approvals: approvals, MFA: factors, Users: g.db, Feed: g.db, Now: now,
 		Wait: c.Limits.Wait, Gateway: c.Name})

@@ -36,6 +36,28 @@ type Indexer struct {
 	Store      Store
 	Recordings *recording.Dir
 	Logger     *slog.Logger
+	// For gateways that share a store. Node tells this one's cursor from the
+	// others', since each indexes the recordings that it has. Of those that
+	// several have, Alone lets one at a time do each.
+	Node  string
+	Alone func(ctx context.Context, name string, fn func(context.Context) error) (ran bool, err error)
+}
+
+// cursor is how far this gateway has come.
+func (x *Indexer) cursor() string {
+	if x.Node == "" {
+		return cursorName
+	}
+	return cursorName + "/" + x.Node
+}
+
+// alone indexes a session's recording, unless another gateway is at it.
+func (x *Indexer) alone(ctx context.Context, session string) error {
+	if x.Alone == nil {
+		return x.index(ctx, session)
+	}
+	_, err := x.Alone(ctx, "index "+session, func(ctx context.Context) error { return x.index(ctx, session) })
+	return err
 }
 
 const (
@@ -54,11 +76,11 @@ const (
 // Run indexes until ctx is done. A recording that cannot be read is logged and
 // passed over: it blocks nothing else.
 func (x *Indexer) Run(ctx context.Context) (err error) {
-	after, err := x.Store.Cursor(ctx, cursorName)
+	after, err := x.Store.Cursor(ctx, x.cursor())
 	if err != nil {
 		return err
 	}
-	mark := audit.Bookmark{Save: func(ctx context.Context, seq int64) error { return x.Store.SaveCursor(ctx, cursorName, seq) }}
+	mark := audit.Bookmark{Save: func(ctx context.Context, seq int64) error { return x.Store.SaveCursor(ctx, x.cursor(), seq) }}
 	defer func() { err = errors.Join(err, mark.Close(ctx)) }()
 	for ev, err := range audit.Tail(ctx, x.Store, after) {
 		if err != nil {
@@ -69,7 +91,7 @@ func (x *Indexer) Run(ctx context.Context) (err error) {
 		}
 		switch ev.Type {
 		case audit.RecordingSealed:
-			if err := x.index(ctx, ev.Session); err != nil && ctx.Err() == nil {
+			if err := x.alone(ctx, ev.Session); err != nil && ctx.Err() == nil {
 				x.Logger.Warn("a recording is not in the search index", "session", ev.Session, "error", err)
 			}
 		case audit.RecordingDeleted:

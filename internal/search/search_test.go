@@ -58,6 +58,39 @@ func (x *index) run(t *testing.T, d *recording.Dir) {
 	}
 }
 
+// TestSeveralGateways: each has a cursor of its own, and what another one is
+// indexing is left to it.
+func TestSeveralGateways(t *testing.T) {
+	d, err := recording.OpenDir(t.TempDir(), recording.DirOptions{Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &index{cursor: -1, lines: map[string][]store.Line{}}
+	for i, session := range []string{"S1", "S2"} {
+		record(t, d, session, recording.Options{Index: recording.IndexFull}, 1)
+		x.events = append(x.events, audit.Event{Seq: int64(i), Type: audit.RecordingSealed, Session: session})
+	}
+	var ctx context.Context
+	ctx, x.stop = context.WithCancel(t.Context())
+	defer x.stop()
+	in := &Indexer{Store: x, Recordings: d, Logger: slog.New(slog.DiscardHandler), Node: "gw-a",
+		Alone: func(ctx context.Context, name string, fn func(context.Context) error) (bool, error) {
+			if name == "index S1" {
+				return false, nil // gw-b is at it
+			}
+			return true, fn(ctx)
+		}}
+	if err := in.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if len(x.lines["S1"]) != 0 || len(x.lines["S2"]) == 0 {
+		t.Errorf("indexed: %v", x.lines)
+	}
+	if in.cursor() != "search/gw-a" || (&Indexer{}).cursor() != "search" || x.cursor != 1 {
+		t.Errorf("the cursor %s is at %d", in.cursor(), x.cursor)
+	}
+}
+
 func record(t *testing.T, d *recording.Dir, session string, o recording.Options, output int) {
 	t.Helper()
 	w, err := d.Create(recording.Header{Session: session}, o)
