@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Idle, "idle", o.Idle, "idle `sessions`")
 	flags.IntVar(&o.Sessions, "sessions", o.Sessions, "`sessions` that leak opens and ends")
 	flags.IntVar(&o.Live, "live", o.Live, "`sessions` of each protocol that scale holds open at once")
+	flags.IntVar(&o.Events, "events", o.Events, "audit `events` in the store that scale restarts with; 0: only its own")
 	only := flags.String("only", "", "measure only cells whose name matches this `regexp`")
 	flags.StringVar(&o.Gateway, "gateway", "", "`path` of the gateway's program (beside this one by default)")
 	if err := flags.Parse(args[1:]); err != nil {

@@ -20,6 +20,7 @@ type Options struct {
 	Idle     int            // idle sessions or connections
 	Sessions int            // that Leak opens and ends
 	Live     int            // sessions of each protocol that Scale holds open at once
+	Events   int            // audit events in the store that Scale restarts with; 0: only its own
 	Limit    time.Duration  // of the whole run; rounds are left out to keep it; 0: none
 	Only     *regexp.Regexp // names of the cells to measure; nil: all
 	Out      io.Writer      // takes the table
@@ -28,12 +29,12 @@ type Options struct {
 
 // Full is what a quiet machine is measured with.
 func Full() Options {
-	return Options{Size: 1024, Rows: 1_600_000, Seconds: 3, Rounds: 5, Idle: 200, Sessions: 10_000, Live: 1000}
+	return Options{Size: 1024, Rows: 1_600_000, Seconds: 3, Rounds: 5, Idle: 200, Sessions: 10_000, Live: 1000, Events: 1_000_000}
 }
 
 // Quick is what three minutes of a busy machine allow.
 func Quick() Options {
-	return Options{Size: 128, Rows: 400_000, Seconds: 1, Rounds: 3, Idle: 200, Sessions: 500, Live: 200, Limit: 170 * time.Second}
+	return Options{Size: 128, Rows: 400_000, Seconds: 1, Rounds: 3, Idle: 200, Sessions: 500, Live: 200, Events: 100_000, Limit: 170 * time.Second}
 }
 
 // A path is one way to the server that all paths lead to.

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/crypto/ssh"
 
@@ -56,7 +59,7 @@ func Scale(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	r.heading(fmt.Sprintf("%d live sessions of each protocol on one gateway", o.Live), before, [][]string{{o.Gateway, "version"}, {"go", "version"}})
-	fmt.Fprintf(o.Out, "| | sessions | opened in s | PSS KiB each | goroutines each | ended: p50 ms | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	fmt.Fprintf(o.Out, "| | sessions | opened in s | PSS KiB each | goroutines each | gone at the target: half, ms | 99 %% | all | client saw it: half, ms | 99 %% | all | gateway CPU, s |\n|---|%s\n", strings.Repeat("---:|", 11))
 	for _, protocol := range []string{"ssh", "postgres"} {
 		if err := s.protocol(ctx, protocol); err != nil {
 			return err
@@ -66,6 +69,9 @@ func Scale(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if err := s.storeAndRestart(ctx); err != nil {
+		return err
+	}
+	if err := s.manyRows(ctx); err != nil {
 		return err
 	}
 	r.footing()
@@ -100,6 +106,15 @@ func (s *scale) protocol(ctx context.Context, protocol string) error {
 		open = func(ctx context.Context) (live, error) { return s.openPostgres(ctx, token) }
 	}
 	pids := []int{s.stack.GatewayPID.ID}
+	count := connectionsTo(portOf(s.stack.Host("web01").Addr))
+	if protocol == "postgres" {
+		c, err := pgx.Connect(ctx, s.stack.Database().URL("orders"))
+		if err != nil {
+			return err
+		}
+		defer c.Close(context.WithoutCancel(ctx))
+		count = backends(c)
+	}
 	memoryBefore, err := memory(pids)
 	if err != nil {
 		return err
@@ -128,6 +143,12 @@ func (s *scale) protocol(ctx context.Context, protocol string) error {
 	if err != nil {
 		return err
 	}
+	cpu := processCPU(s.stack.GatewayPID.ID)
+	cpuBefore, err := cpu()
+	if err != nil {
+		return err
+	}
+	legs := watchLegs(count)
 	ended := make([]time.Time, len(sessions))
 	var wg sync.WaitGroup
 	for i, l := range sessions {
@@ -137,6 +158,10 @@ func (s *scale) protocol(ctx context.Context, protocol string) error {
 		return err
 	}
 	wg.Wait()
+	cpuAfter, err := cpu()
+	if err != nil {
+		return err
+	}
 	at, err := s.eventTime(ctx, "grant.revoked", grant)
 	if err != nil {
 		return err
@@ -147,8 +172,9 @@ func (s *scale) protocol(ctx context.Context, protocol string) error {
 	}
 	slices.Sort(ms)
 	n := float64(len(sessions))
-	_, err = fmt.Fprintf(s.Out, "| %s | %d | %.0f | %.0f | %.1f | %.0f | %.0f | %.0f |\n", protocol, len(sessions), took.Seconds(), (memoryAfter-memoryBefore)/n,
-		(routinesAfter-routinesBefore)/n, ms[len(ms)/2], ms[len(ms)*99/100], ms[len(ms)-1])
+	half, most, all := legs.closed(at)
+	_, err = fmt.Fprintf(s.Out, "| %s | %d | %.0f | %.0f | %.1f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.1f |\n", protocol, len(sessions), took.Seconds(), (memoryAfter-memoryBefore)/n,
+		(routinesAfter-routinesBefore)/n, half, most, all, ms[len(ms)/2], ms[len(ms)*99/100], ms[len(ms)-1], cpuAfter-cpuBefore)
 	return err
 }
 
@@ -286,29 +312,41 @@ func (s *scale) eventTime(ctx context.Context, typ, grant string) (time.Time, er
 	return time.Time{}, fmt.Errorf("the audit log has no %s of %s", typ, grant)
 }
 
-// grants asks many times over one connection; a rule approves.
+// requestCost is what requests cost.
+type requestCost struct{ rate, p50, p99 float64 }
+
+// grants tells what requests cost on the small store.
 func (s *scale) grants(ctx context.Context) error {
-	const n = 300
+	r, err := s.requests(ctx, 300)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.Out, "\nRequests, one after the other over one connection, approved by a rule: %.0f a second; filed to approved p50 %.1f ms, p99 %.1f ms.\n", r.rate, r.p50, r.p99)
+	return err
+}
+
+// requests asks many times over one connection; a rule approves.
+func (s *scale) requests(ctx context.Context, n int) (requestCost, error) {
 	config := &ssh.ClientConfig{User: "alice", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: time.Minute}
 	c, err := ssh.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.stack.SSHPort), config)
 	if err != nil {
-		return err
+		return requestCost{}, err
 	}
 	defer c.Close()
 	start := time.Now()
 	for range n {
 		session, err := c.NewSession()
 		if err != nil {
-			return err
+			return requestCost{}, err
 		}
 		if out, err := session.CombinedOutput("request deploy@web02 --no-wait --for 10m --reason scale"); err != nil {
-			return fmt.Errorf("request: %w: %s", err, out)
+			return requestCost{}, fmt.Errorf("request: %w: %s", err, out)
 		}
 	}
 	took := time.Since(start)
 	list, err := s.events(ctx, 6*n)
 	if err != nil {
-		return err
+		return requestCost{}, err
 	}
 	filed := map[string]time.Time{}
 	var ms []float64
@@ -324,38 +362,52 @@ func (s *scale) grants(ctx context.Context) error {
 	}
 	slices.Sort(ms)
 	if len(ms) == 0 {
-		return errors.New("no request was approved")
+		return requestCost{}, errors.New("no request was approved")
 	}
-	_, err = fmt.Fprintf(s.Out, "\nRequests, one after the other over one connection, approved by a rule: %.0f a second; filed to approved p50 %.1f ms, p99 %.1f ms.\n",
-		float64(n)/took.Seconds(), ms[len(ms)/2], ms[len(ms)*99/100])
-	return err
+	return requestCost{float64(n) / took.Seconds(), ms[len(ms)/2], ms[len(ms)*99/100]}, nil
 }
 
-// storeAndRestart tells what the sessions left, and what a start costs then.
-func (s *scale) storeAndRestart(ctx context.Context) error {
+func (s *scale) fileSize() (size int64, err error) {
 	files, err := filepath.Glob(filepath.Join(s.stack.Dir, "gateway", "jit-gateway.db*"))
-	if err != nil {
-		return err
-	}
-	var size int64
 	for _, f := range files {
 		if st, err := os.Stat(f); err == nil {
 			size += st.Size()
 		}
 	}
-	sessions := 2 * s.Live
+	return size, err
+}
+
+// storeAndRestart tells what the sessions left, and what a start costs then.
+func (s *scale) storeAndRestart(ctx context.Context) error {
 	list, err := s.events(ctx, 100_000)
 	if err != nil {
 		return err
 	}
-	if err := s.stack.StopGateway(); err != nil {
+	if err := s.stack.StopGateway(); err != nil { // what waits in SQLite's log goes into the file
 		return err
 	}
-	start := time.Now()
-	if err := s.stack.StartGateway(ctx); err != nil {
+	size, err := s.fileSize()
+	if err != nil {
+		return err
+	}
+	sessions := 2 * s.Live
+	took, err := s.restart(ctx)
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.Out, "Store: %.1f MB after %d sessions and %d audit events; %.0f MB per 100,000 sessions.\nRestart until ready: %.2f s with %d audit events.\n",
-		float64(size)/1e6, sessions, len(list), float64(size)/1e6/float64(sessions)*100_000, time.Since(start).Seconds(), len(list))
+		float64(size)/1e6, sessions, len(list), float64(size)/1e6/float64(sessions)*100_000, took.Seconds(), len(list))
 	return err
+}
+
+func portOf(addr string) int {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return 0
+	}
+	return n
 }
