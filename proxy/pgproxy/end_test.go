@@ -136,6 +136,12 @@ func TestG3StatementEndsWithItsClient(t *testing.T) {
 		t.Errorf("the row is %s", v)
 	}
 	w.noRoles()
+	// That the backend was ended by the gateway is not the database's failure.
+	w.eventually("the session's row says who left", func() bool {
+		rows, err := w.db.ListSessions(w.ctx, session.Filter{UserID: "Ualice"})
+		w.must(err)
+		return len(rows) == 1 && rows[0].Cause == "disconnected"
+	})
 }
 
 func TestCancel(t *testing.T) {

@@ -37,6 +37,7 @@ type link struct {
 	canceled atomic.Bool // a cancel for the present trouble is on its way
 	ending   atomic.Bool
 	upGone   atomic.Bool   // the backend has closed its connection
+	leftUs   bool          // the client's stream ended first, before any last word of the database
 	ended    chan struct{} // the relay is over
 }
 
@@ -146,6 +147,8 @@ func (l *link) relay() error {
 		return client
 	case errors.Is(down, errRecording), l.s2cBroke(down):
 		return down
+	case l.leftUs: // a last word of the database is the answer to our ending it
+		return errGone
 	case l.fromS.fatal != nil:
 		return &upstreamError{l.fromS.fatal}
 	case client == nil:
@@ -185,6 +188,9 @@ func protocolError(err error) *pgError {
 // statement may be running that nobody waits for any more: it is cancelled,
 // and the backend ended.
 func (l *link) clientDone(err error) {
+	l.tr.mu.Lock()
+	l.leftUs = err == nil && !l.fromC.left && l.fromS.fatal == nil && !l.upGone.Load()
+	l.tr.mu.Unlock()
 	if e := protocolError(err); e != nil {
 		l.s2c.inject(e.encode(), true, injectTime)
 	}
