@@ -28,13 +28,13 @@ END $jit$;
 CREATE SCHEMA IF NOT EXISTS {{.Schema}} AUTHORIZATION {{.Owner}};
 ALTER SCHEMA {{.Schema}} OWNER TO {{.Owner}};
 REVOKE ALL ON SCHEMA {{.Schema}} FROM PUBLIC;
-GRANT USAGE ON SCHEMA {{.Schema}} TO {{id .Admin}};
+GRANT USAGE ON SCHEMA {{.Schema}} TO PUBLIC; -- pg_dump of anybody locks and reads every table
 
 -- The roles that sessions may be members of.
 CREATE TABLE IF NOT EXISTS {{.Schema}}.allowed_roles (name name PRIMARY KEY);
 ALTER TABLE {{.Schema}}.allowed_roles OWNER TO {{.Owner}};
 REVOKE ALL ON {{.Schema}}.allowed_roles FROM PUBLIC;
-GRANT SELECT ON {{.Schema}}.allowed_roles TO {{id .Admin}};
+GRANT SELECT ON {{.Schema}}.allowed_roles TO PUBLIC;
 INSERT INTO {{.Schema}}.allowed_roles VALUES {{range $i, $r := .Roles}}{{if $i}}, {{end}}({{lit $r}}){{end}} ON CONFLICT DO NOTHING;
 DELETE FROM {{.Schema}}.allowed_roles WHERE name NOT IN ({{range $i, $r := .Roles}}{{if $i}}, {{end}}{{lit $r}}{{end}});
 

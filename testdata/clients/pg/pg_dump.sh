@@ -2,6 +2,9 @@
 # pg_dump and pg_restore, plain, custom and in parallel.
 . "$LIB/lib.sh"
 
+pg_dump >whole.sql
+has "the whole database, as it is" "$(cat whole.sql)" "Hafen Books"
+
 tables="-t customers -t orders"
 pg_dump $tables >plain.sql
 has "plain" "$(cat plain.sql)" "Hafen Books"
