@@ -56,7 +56,8 @@ func (i initCmd) Run(ctx context.Context, cli *local, s *io3) error {
 			return err
 		}
 	}
-	if err := initKeys(keys, i.Name); err != nil {
+	authority, err := initKeys(keys, i.Name)
+	if err != nil {
 		return err
 	}
 	if err := i.writeConfig(cli.Config); err != nil {
@@ -76,8 +77,8 @@ func (i initCmd) Run(ctx context.Context, cli *local, s *io3) error {
 		return nil
 	}
 	fmt.Fprintf(s.out, "First administrator %s, invite good for 24 h. Start the gateway, then enrol a key and a second factor:\n\n"+
-		"  jit-gateway --config %s serve\n  %s\n",
-		admin, cli.Config, command.EnrollCommand(public(c), code))
+		"  jit-gateway --config %s serve\n  %s\n\nssh then shows the gateway's key, which must be one of these:\n  %s\n",
+		admin, cli.Config, command.EnrollCommand(public(c), code), strings.Join(command.GatewayKeys(authority), "\n  "))
 	return nil
 }
 
@@ -97,19 +98,26 @@ func privateDir(dir string) error {
 
 // initKeys makes the certificate authorities, the sealing key and the audit
 // log's key, each unless it is there.
-func initKeys(dir, name string) error {
+func initKeys(dir, name string) (*ca.Authority, error) {
 	authorities := filepath.Join(dir, "ca")
 	if _, err := os.Stat(authorities); errors.Is(err, fs.ErrNotExist) {
 		if err := ca.Init(authorities); err != nil {
-			return err
+			return nil, err
 		}
-	} else if _, err := ca.Load(authorities, ca.Options{Now: now}); err != nil {
-		return err
+	}
+	authority, err := ca.Load(authorities, ca.Options{Now: now})
+	if err != nil {
+		return nil, err
 	}
 	if err := seal.CreateKey(filepath.Join(dir, "seal.key")); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return nil, err
 	}
-	path := filepath.Join(dir, "audit.key")
+	return authority, initAuditKey(filepath.Join(dir, "audit.key"), filepath.Join(dir, "audit.pub"), name)
+}
+
+// initAuditKey writes the public half first: the key without it would look
+// like a finished pair to the next init.
+func initAuditKey(path, public, name string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -117,11 +125,11 @@ func initKeys(dir, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(public, []byte(vkey+"\n"), 0o644); err != nil {
+		return fmt.Errorf("write the audit log's public key: %w", err)
+	}
 	if err := os.WriteFile(path, []byte(skey+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the audit log's key: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "audit.pub"), []byte(vkey+"\n"), 0o644); err != nil {
-		return fmt.Errorf("write the audit log's public key: %w", err)
 	}
 	return nil
 }

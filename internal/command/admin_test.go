@@ -19,6 +19,9 @@ func TestInviteAndEnroll(t *testing.T) {
 		if want := "ssh -t -p 2222 enroll@gw.example enroll " + inv.Code; inv.Command != want {
 			w.Errorf("command %q", inv.Command)
 		}
+		if len(inv.Gateway) != 2 || !strings.HasSuffix(inv.Gateway[0], " (ED25519)") || !strings.HasSuffix(inv.Gateway[1], " (ECDSA)") {
+			w.Errorf("the keys to compare are %q", inv.Gateway)
+		}
 		// An unknown key may run enroll and nothing else.
 		w.fails(Failed, "stranger", "", []string{"targets"}, "This key is not registered")
 		w.fails(Failed, "stranger", "", []string{"user", "list"}, "not registered")

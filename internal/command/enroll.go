@@ -189,7 +189,9 @@ func (c *call) afterEnroll(u identity.User) error {
 	if c.root.JSON {
 		return c.json(map[string]string{"user": u.Name, "key": c.inv.Caller.KeyFingerprint})
 	}
-	c.say("Next, the lines for your ssh client: %sconfig", c.prefix())
+	// Until these lines are there, the short name means nothing to ssh.
+	first := outerCommand(c.r.o.Public, "", u.Name)
+	c.say("Next, once, the lines for your ssh client:\n  %s config --known-hosts >> ~/.ssh/known_hosts\n  %s config --ssh >> ~/.ssh/config", first, first)
 	return nil
 }
 

@@ -1,9 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"jit-gateway/ca"
 	"jit-gateway/internal/admin"
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/identity"
@@ -13,6 +18,12 @@ type userInviteCmd struct {
 	Name  string   `arg:"" help:"User; added if there is none."`
 	Group []string `help:"Group of a new user; may be repeated." short:"g"`
 	For   span     `help:"How long the code is good; 24h if not given." short:"f" placeholder:"DURATION"`
+}
+
+// Help is shown below the usage.
+func (*userInviteCmd) Help() string {
+	return "Prints the line that the user runs, and the fingerprints of the gateway's keys: the user compares them when ssh asks, " +
+		"since a stranger in between would get the code."
 }
 
 func (i *userInviteCmd) Run(c *call) error {
@@ -47,18 +58,31 @@ type inviteJSON struct {
 	User    string    `json:"user"`
 	Code    string    `json:"code"`
 	Command string    `json:"command"`
+	Gateway []string  `json:"gateway"` // fingerprints of its keys
 	Expires time.Time `json:"expires"`
 }
 
 // tellCode prints a one-time code.
 func (c *call) tellCode(out admin.Outcome) error {
-	run := EnrollCommand(c.r.o.Public, out.Code)
+	run, keys := EnrollCommand(c.r.o.Public, out.Code), GatewayKeys(c.r.o.Authority)
 	if c.root.JSON {
-		return c.json(inviteJSON{out.User.Name, out.Code, run, out.Expires.UTC()})
+		return c.json(inviteJSON{out.User.Name, out.Code, run, keys, out.Expires.UTC()})
 	}
 	c.say("One-time code for %s, good once within %s. Hand it over in private; they run:", out.User.Name, dialogue.LongDuration(out.Expires.Sub(c.r.o.Now())))
 	c.print("%s", run)
+	c.say("ssh then shows them the gateway's key, which must be one of these:\n  %s", strings.Join(keys, "\n  "))
 	return nil
+}
+
+// GatewayKeys are the fingerprints of the gateway's own keys, as ssh shows
+// them to somebody who does not know it yet.
+func GatewayKeys(a *ca.Authority) []string {
+	var out []string
+	for _, s := range a.OuterSigners() {
+		kind := strings.ToUpper(strings.TrimPrefix(strings.TrimSuffix(s.PublicKey().Type(), "-sha2-nistp256"), "ssh-"))
+		out = append(out, fmt.Sprintf("%s (%s)", ssh.FingerprintSHA256(s.PublicKey()), kind))
+	}
+	return out
 }
 
 // EnrollName is the outer user name under which the SSH handler lets any key
@@ -67,15 +91,15 @@ const EnrollName = "enroll"
 
 // EnrollCommand is what somebody with a one-time code runs.
 func EnrollCommand(p Public, code string) string {
-	host := p.Host
-	if host == "" {
-		host = p.Name
-	}
-	port := ""
+	return fmt.Sprintf("%s enroll %s", outerCommand(p, " -t", EnrollName), code)
+}
+
+// outerCommand is how somebody without an ssh_config reaches the gateway.
+func outerCommand(p Public, flags, user string) string {
 	if p.SSHPort != 0 && p.SSHPort != 22 {
-		port = fmt.Sprintf(" -p %d", p.SSHPort)
+		flags += fmt.Sprintf(" -p %d", p.SSHPort)
 	}
-	return fmt.Sprintf("ssh -t%s %s@%s enroll %s", port, EnrollName, host, code)
+	return fmt.Sprintf("ssh%s %s@%s", flags, user, cmp.Or(p.Host, p.Name))
 }
 
 // keyCodeLifetime is how long a user's own code for a further key is good.
