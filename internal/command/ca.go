@@ -52,7 +52,7 @@ func (s *caShowCmd) Run(c *call) error {
 		c.print("%s", strings.TrimSpace(v.PageCA))
 	default:
 		c.print("# Hosts: a file with %s, named by TrustedUserCAKeys in sshd_config\n%s\n", these(v.UserCAs), strings.Join(v.UserCAs, "\n"))
-		c.print("# Users: known_hosts (%sconfig prints the whole line)\n@cert-authority … %s\n", c.prefix(), strings.Join(v.HostCAs, "\n@cert-authority … "))
+		c.print("# Users: known_hosts (ssh %s config prints the whole line)\n@cert-authority … %s\n", c.r.o.Public.Name, strings.Join(v.HostCAs, "\n@cert-authority … "))
 		c.print("# Users: the gateway itself\n%s\n", strings.Join(v.GatewayKeys, "\n"))
 		c.print("# Databases: ssl_ca_file, for client_cert\n%s\n", strings.TrimSpace(v.ClientCA))
 		c.print("# Browsers, and sslrootcert of database clients\n%s", strings.TrimSpace(v.PageCA))

@@ -30,7 +30,6 @@ import (
 	"jit-gateway/internal/admin"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/dialogue"
-	"jit-gateway/internal/identity"
 	"jit-gateway/internal/inventory"
 	"jit-gateway/internal/source"
 	"jit-gateway/internal/store"
@@ -51,7 +50,7 @@ type Options struct {
 	Approvals *approval.Service
 	Dialogue  *dialogue.Dialogue
 	MFA       *mfa.Verifier
-	Users     Users
+	Users     admin.Users
 	Inventory inventory.Inventory
 	Targets   inventory.Store
 	// Elsewhere says that a session's recording is kept by another gateway; nil
@@ -74,7 +73,7 @@ type Options struct {
 
 	// Acts keeps changes that wait for a second administrator: `confirm`.
 	// Optional; without it one administrator is enough.
-	Acts Acts
+	Acts admin.Acts
 	// Machines verifies machines' second factors: `user factor`, `activate
 	// --token-stdin`. Optional.
 	Machines *mfa.Machines
@@ -112,22 +111,6 @@ type Options struct {
 	Backup Backup
 	// Search finds lines in recordings: `recording search`. Optional.
 	Search func(ctx context.Context, text string, f store.LineFilter) ([]store.LineHit, error)
-}
-
-// Users is the store of users as commands need it. Both stores implement it.
-type Users interface {
-	identity.Store
-	identity.Writer
-	identity.Invites
-}
-
-// Acts is the store of changes that wait. Both stores implement it.
-type Acts interface {
-	CreateAdminAct(ctx context.Context, a store.AdminAct, ev audit.Event) error
-	AdminAct(ctx context.Context, id string) (store.AdminAct, error)
-	AdminActs(ctx context.Context, state store.ActState, n int) ([]store.AdminAct, error)
-	// DecideAdminAct has one winner; the others get store.ErrConflict.
-	DecideAdminAct(ctx context.Context, a store.AdminAct, ev audit.Event) error
 }
 
 // Log takes events that change no row.

@@ -73,7 +73,7 @@ func (a *approveCmd) Run(c *call) error {
 		}
 	}
 	if c.root.JSON {
-		if err := c.json(done); err != nil {
+		if err := c.json(append([]requestJSON{}, done...)); err != nil {
 			return err
 		}
 	}

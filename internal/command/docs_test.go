@@ -38,7 +38,7 @@ func TestDocsMatchTheTree(t *testing.T) {
 
 var audience = map[string]string{
 	"user": "users", "any": "users, and the local administrator", "auditor": "auditors and administrators",
-	"admin": "administrators", "second": "administrators over ssh", "enroll": "everybody, also with a key that is not registered",
+	"admin": "administrators", "second": "administrators over ssh", "local": "the local administrator", "enroll": "everybody, also with a key that is not registered",
 }
 
 func commandDocs(t *testing.T, w *world) []byte {
@@ -77,7 +77,11 @@ func documentNode(b *bytes.Buffer, n *kong.Node, who string) {
 	if n.Detail != "" {
 		b.WriteString(" " + n.Detail)
 	}
-	fmt.Fprintf(b, "\n\nFor %s.\n", audience[who])
+	readers, ok := audience[who]
+	if !ok {
+		panic("nobody is " + who)
+	}
+	fmt.Fprintf(b, "\n\nFor %s.\n", readers)
 	if len(n.Positional) == 0 && len(n.Flags) == 0 {
 		return
 	}

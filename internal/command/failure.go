@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
+
+	"github.com/alecthomas/kong"
 
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/store"
@@ -28,6 +31,37 @@ func usagef(format string, args ...any) error {
 	return &failure{fmt.Sprintf(format, args...), Usage}
 }
 
+var notNumberRE = regexp.MustCompile(`: expected a valid \d+ bit int but got `)
+
+// misread words what the parser says of a command line, and remembers how far
+// it got, so that the right help is named.
+func (c *call) misread(err error) error {
+	text := err.Error()
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
+		c.name = commandName(parse.Context)
+	}
+	if flag, _, ok := strings.Cut(text, `: expected `); ok && strings.HasSuffix(text, `got "EOL" (<EOL>)`) {
+		text = flag + " needs a value"
+	}
+	text = strings.Replace(text, `one of "",`, "one of ", 1) // nothing is the default, and not said
+	text = notNumberRE.ReplaceAllString(text, " needs a whole number, not ")
+	if word, ok := strings.CutPrefix(text, "unexpected argument "); ok && c.name == "" {
+		text = "there is no command " + word
+	}
+	return usagef("%s", text)
+}
+
+// commandName is a command as people type it, without its arguments.
+func commandName(kc *kong.Context) string {
+	var words []string
+	for _, p := range kc.Path {
+		if p.Command != nil && !p.Command.Hidden {
+			words = append(words, p.Command.Name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
 // errQuiet is a failure that was told already.
 var errQuiet = errors.New("failed")
 
@@ -43,7 +77,7 @@ func (c *call) complain(err error) int {
 	case errors.Is(err, errQuiet):
 		return Failed
 	case errors.As(err, &f):
-		text, code = f.text, f.code
+		text, code = err.Error(), f.code // with what of several it is about, where that was put in front
 	case errors.As(err, &refusal):
 		text = refusal.Text
 	case dialogue.IsDecision(err):
@@ -61,10 +95,14 @@ func (c *call) complain(err error) int {
 	}
 	if code == Usage {
 		text = dialogue.Sentence(text)
-		if c.inv.TTY && len(c.inv.Args) == 0 {
+		help := strings.TrimSpace("help " + c.name)
+		switch {
+		case c.inv.TTY && len(c.inv.Args) == 0 && c.name == "":
 			text += " `help` lists the commands."
-		} else if !strings.Contains(text, "ssh -t") {
-			text += fmt.Sprintf(" See: %shelp", c.prefix())
+		case c.inv.TTY && len(c.inv.Args) == 0:
+			text += fmt.Sprintf(" See: %s", help)
+		case !strings.Contains(text, "ssh -t"):
+			text += fmt.Sprintf(" See: %s%s", c.prefix(), help)
 		}
 	}
 	_, _ = io.WriteString(c.err, text+"\n")

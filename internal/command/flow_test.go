@@ -2,9 +2,11 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"jit-gateway/approval"
@@ -61,6 +63,28 @@ func TestRequestWaitsOnATerminalAndTakesTheCode(t *testing.T) {
 		}
 		if strings.Contains(p.out.String(), w.codeNow("alice")) {
 			w.Error("the code was echoed")
+		}
+	})
+}
+
+// A program that waits reads one JSON value, however far the command went.
+func TestRequestThatWaitsHasOneResult(t *testing.T) {
+	story(t, func(w *world) {
+		done := make(chan result, 1)
+		go func() {
+			done <- w.run("alice", w.codeNow("alice")+"\n", "request", "deploy@web01", "-r", "x", "--wait", "--json")
+		}()
+		synctest.Wait()
+		var shown []requestJSON
+		w.json(&shown, "bob", "", "requests", w.openRequest())
+		w.ok("bob", w.codeNow("bob")+"\n", "approve", shown[0].ID, "--digest", shown[0].Digest)
+		r := <-done
+		var q requestJSON
+		if err := json.Unmarshal([]byte(r.out), &q); err != nil || r.status != OK || q.ID != shown[0].ID || q.GrantID == "" {
+			w.Errorf("status %d, %v\n%s%s", r.status, err, r.out, r.err)
+		}
+		if out := w.ok("alice", "", "grants"); !strings.Contains(out, "open") {
+			w.Error(out)
 		}
 	})
 }
@@ -152,7 +176,13 @@ func TestRequestByLabelAndWrongUse(t *testing.T) {
 		w.fails(Usage, "alice", "", []string{"request", "a@web01", "b@web02"}, "one login")
 		w.fails(Usage, "alice", "", []string{"request"}, "<target>")
 		w.fails(Usage, "alice", "", []string{"request", "web01", "--for", "soon"}, "30m")
-		w.fails(Usage, "alice", "", []string{"requset", "web01"}, "See: ssh jit-gateway help")
+		w.fails(Usage, "alice", "", []string{"requset", "web01"}, `did you mean "request"? See: ssh jit-gateway help`)
+		w.fails(Usage, "alice", "", []string{"frobnicate"}, "There is no command frobnicate. See: ssh jit-gateway help\n")
+		w.fails(Usage, "alice", "", []string{"approve"}, "See: ssh jit-gateway help approve\n")
+		w.fails(Usage, "alice", "", []string{"recording", "play"}, "See: ssh jit-gateway help recording\n")
+		w.fails(Usage, "alice", "", []string{"sessions", "--limit", "many"}, `--limit needs a whole number, not "many".`)
+		w.fails(Usage, "alice", "", []string{"requests", "--state", "odd"}, `--state must be one of "pending",`)
+		w.fails(Usage, "alice", "", []string{"sessions", "--user"}, "--user needs a value. See: ssh jit-gateway help sessions\n")
 		w.fails(Failed, "alice", "", []string{"request", "deploy@nosuch", "-r", "x"}, "no such target")
 		w.fails(Failed, "alice", "", []string{"request", "web01", "-r", "x"}, "deploy")
 		w.fails(Failed, "alice", "", []string{"request", "deploy@web01"}, "No answer came")

@@ -171,26 +171,25 @@ func (a *activateCmd) Run(c *call) error {
 	if a.TokenStdin || a.Challenge || a.CertStdin {
 		return c.machineActivate(a, id)
 	}
-	return c.activate(id)
-}
-
-// activate opens a waiting grant, or lets this connection use an open one.
-func (c *call) activate(id string) error {
-	g, err := c.findGrant(id)
-	switch {
-	case err != nil:
-		return err
-	case g.State == approval.Ended:
-		return failf("Grant %s has ended (%s). Ask again: %srequest %s", g.ID, strings.ReplaceAll(string(g.Cause), "_", " "), c.prefix(), display.Line(strings.Join(g.Targets, " "), 0))
-	case g.State == approval.Active:
-		g, err = c.r.o.Dialogue.Confirm(c.ctx, c.term, c.inv.Caller, g)
-	default:
-		g, err = c.r.o.Dialogue.Activate(c.ctx, c.term, c.inv.Caller, g)
-	}
+	g, err := c.activate(id)
 	if err != nil {
 		return err
 	}
 	return c.activated(g)
+}
+
+// activate opens a waiting grant, or lets this connection use an open one.
+func (c *call) activate(id string) (approval.Grant, error) {
+	g, err := c.findGrant(id)
+	switch {
+	case err != nil:
+		return g, err
+	case g.State == approval.Ended:
+		return g, failf("Grant %s has ended (%s). Ask again: %srequest %s", g.ID, strings.ReplaceAll(string(g.Cause), "_", " "), c.prefix(), display.Line(strings.Join(g.Targets, " "), 0))
+	case g.State == approval.Active:
+		return c.r.o.Dialogue.Confirm(c.ctx, c.term, c.inv.Caller, g)
+	}
+	return c.r.o.Dialogue.Activate(c.ctx, c.term, c.inv.Caller, g)
 }
 
 // activated says what is open now.

@@ -31,8 +31,8 @@ type recordingCmd struct {
 // openRecording opens a recording that the caller may replay. The row may be
 // gone in a restored store; the recording's header then says whose it is.
 func (c *call) openRecording(id string) (*recording.Reader, session.Row, error) {
-	id = cleanID(id)
 	none := failf("There is no recording %s that you may see. See: %srecording list", display.Line(id, 40), c.prefix())
+	id = cleanID(id)
 	row, err := c.r.o.Rows.Session(c.ctx, id)
 	switch {
 	case isNotFound(err) && !c.seesAll():
@@ -47,7 +47,12 @@ func (c *call) openRecording(id string) (*recording.Reader, session.Row, error) 
 		if gone := goneFailure(err); gone != nil {
 			return nil, row, gone
 		}
-		if isNotFound(err) || errors.Is(err, fs.ErrNotExist) {
+		switch missing := isNotFound(err) || errors.Is(err, fs.ErrNotExist); {
+		case missing && row.ID != "" && c.r.o.Elsewhere != nil && c.r.o.Elsewhere(c.ctx, id):
+			return nil, row, failf("The recording of %s is kept by the gateway %s.", id, display.Line(row.Gateway, 64))
+		case missing && row.ID != "" && row.State != session.Open:
+			return nil, row, failf("The recording of %s is missing. See: %saudit verify", id, c.prefix())
+		case missing:
 			return nil, row, none
 		}
 		return nil, row, fmt.Errorf("open the recording of %s: %w", id, err)

@@ -9,6 +9,7 @@ import (
 
 	"jit-gateway/internal/admin"
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
 	"jit-gateway/recording"
@@ -96,16 +97,7 @@ func (c *call) kept(id string, err error) error {
 	if isNotFound(err) {
 		return failf("There is no sealed recording %s. See: %srecording list", display.Line(id, 40), c.prefix())
 	}
-	return failf("%s.", sentence(err.Error()))
-}
-
-// sentence begins with a capital and is one line.
-func sentence(s string) string {
-	s = display.Line(s, 600)
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return failf("%s", dialogue.Sentence(err.Error()))
 }
 
 // kindDelete is what a deletion that takes two people is called.
@@ -232,7 +224,7 @@ func deleteConfirmed(k Keeper) admin.Another {
 			done, err := k.Delete(ctx, by.Actor, store.DeletionOrder{Session: id, ByName: args.ByName + " and " + by.User.Name,
 				AskedBy: act.By, ConfirmedBy: by.User.ID, Reason: args.Reason})
 			if err != nil {
-				return strings.Join(texts, "\n"), &admin.Refusal{Text: sentence(err.Error()) + "."}
+				return strings.Join(texts, "\n"), &admin.Refusal{Text: dialogue.Sentence(err.Error())}
 			}
 			texts = append(texts, deletedText(id, done))
 		}
@@ -271,5 +263,5 @@ func goneFailure(err error) error {
 	if !errors.As(err, &gone) {
 		return nil
 	}
-	return failf("%s.", sentence(gone.Error()))
+	return failf("%s", dialogue.Sentence(gone.Error()))
 }

@@ -25,7 +25,7 @@ type requestCmd struct {
 	For        span     `help:"How long, such as 30m or 2h; the rule's default if not given." short:"f" placeholder:"DURATION"`
 	Reason     string   `help:"Why; asked for if not given." short:"r"`
 	Ticket     string   `help:"Ticket, where the rule wants one."`
-	Start      string   `help:"Begin later: 14:30, 2006-01-02T15:04 (UTC), or in 2h." placeholder:"TIME"`
+	Start      string   `help:"Begin later: 14:30, 2006-01-02T15:04 (UTC) or +2h." placeholder:"TIME"`
 	UntilLast  bool     `help:"End the grant with its last session."`
 	Emergency  bool     `help:"Break glass: no approval beforehand where a rule allows it, loud at once, reviewed afterwards."`
 	Wait       bool     `help:"Wait for the answer, also without a terminal." xor:"wait"`
@@ -63,7 +63,11 @@ func (c *call) file(a approval.Ask, wait, activate bool) error {
 			return err
 		}
 		if activate && req.Extends == "" && req.GrantID != "" {
-			if err := c.activate(req.GrantID); err != nil {
+			g, err := c.activate(req.GrantID)
+			if err == nil && !c.root.JSON { // else the request is the one result
+				err = c.activated(g)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -21,6 +21,7 @@ type call struct {
 	inv  dialogue.Invocation
 	ctx  context.Context
 	root *tree
+	name string // of the command that runs, such as recording export
 	term dialogue.Terminal
 	con  *console // nil without a terminal in raw mode
 	out  io.Writer
@@ -150,6 +151,7 @@ func (c *call) refresh(ctx context.Context) bool {
 // execute runs one command line.
 func (c *call) execute(ctx context.Context, args []string) int {
 	c.ctx = ctx
+	defer func() { c.name = "" }()
 	if len(args) > maxArgs || size(args) > maxArgSize {
 		return c.complain(usagef("The command line is too long."))
 	}
@@ -173,7 +175,7 @@ func (c *call) execute(ctx context.Context, args []string) int {
 		}
 		return OK
 	case err != nil:
-		return c.complain(usagef("%s", err))
+		return c.complain(c.misread(err))
 	}
 	who := "user"
 	for _, p := range kc.Path {
@@ -181,6 +183,7 @@ func (c *call) execute(ctx context.Context, args []string) int {
 			who = whoOf(p.Command, who)
 		}
 	}
+	c.name = commandName(kc)
 	if why := c.denied(who); why != "" {
 		c.refusedEvent(kc, why)
 		return c.complain(failf("%s", why))

@@ -80,7 +80,7 @@ func (h *helpCmd) Run(c *call) error {
 	}
 	_, err = k.Parse(append(append([]string{}, h.Command...), "--help"))
 	if err != nil && err.Error() != errHelp.Error() {
-		return usagef("%s", err)
+		return c.misread(err)
 	}
 	return nil
 }

@@ -103,6 +103,9 @@ func TestSessionsWatchTerminateReplay(t *testing.T) {
 		if st := p.leaves(); st != OK {
 			w.Errorf("replay: %d\n%s", st, p.out)
 		}
+		// A file that is gone is no recording that was never made.
+		w.must(w.rec.Remove(s.ID()))
+		w.fails(Failed, "carol", "", []string{"recording", "replay", s.ID()}, "The recording of "+s.ID()+" is missing. See: ssh jit-gateway audit verify")
 	})
 }
 
