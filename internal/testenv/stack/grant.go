@@ -66,20 +66,13 @@ func (s *Stack) Digest(ctx context.Context, approver, request string) (string, e
 	if err != nil {
 		return "", err
 	}
-	type view struct {
+	var shown []struct {
 		Digest string `json:"digest"`
 	}
-	var many []view
-	var one view
-	if err := json.Unmarshal([]byte(out), &many); err == nil && len(many) == 1 {
-		one = many[0]
-	} else if err := json.Unmarshal([]byte(out), &one); err != nil {
-		return "", fmt.Errorf("read request %s: %w", request, err)
+	if err := json.Unmarshal([]byte(out), &shown); err != nil || len(shown) != 1 || shown[0].Digest == "" {
+		return "", fmt.Errorf("request %s was shown without its digest (%v): %s", request, err, out)
 	}
-	if one.Digest == "" {
-		return "", fmt.Errorf("request %s was shown without its digest: %s", request, out)
-	}
-	return one.Digest, nil
+	return shown[0].Digest, nil
 }
 
 // Activate opens the window of an approved request and returns the grant's id.
