@@ -23,19 +23,16 @@ func grant(ctx context.Context, dir string, args []string) error {
 			return fmt.Errorf("%q is not a number of minutes", args[1])
 		}
 	}
-	s, err := stack.Load(dir)
+	s, err := running(dir)
 	if err != nil {
-		return fmt.Errorf("nothing is set up here; run make up first (%w)", err)
-	}
-	if !s.Running() {
-		return errors.New("the demo's gateway is not running: run make up")
+		return err
 	}
 	target := withLogin(args[0])
 	id, err := s.Grant(ctx, "alice", "bob", target, fmt.Sprintf("%dm", minutes), "asked for with .demo/grant")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "grant %s: %s for %d minutes\n", id, target, minutes)
+	fmt.Fprintf(os.Stderr, "grant %s: %s for %d min\n", id, target, minutes)
 	if !strings.HasSuffix(target, "@orders") {
 		return nil
 	}
@@ -45,6 +42,34 @@ func grant(ctx context.Context, dir string, args []string) error {
 	}
 	fmt.Println(token)
 	return nil
+}
+
+// code is .demo/code USER: the user's authenticator app.
+func code(dir string, args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: code USER")
+	}
+	s, err := running(dir)
+	if err != nil {
+		return err
+	}
+	c, err := s.Code(args[0])
+	if err == nil {
+		fmt.Println(c)
+	}
+	return err
+}
+
+// running is the stack that up left running.
+func running(dir string) (*stack.Stack, error) {
+	s, err := stack.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("nothing is set up here; run make up first (%w)", err)
+	}
+	if !s.Running() {
+		return nil, errors.New("the demo's gateway is not running: run make up")
+	}
+	return s, nil
 }
 
 // withLogin adds the usual login to a bare name: the role that may write, so

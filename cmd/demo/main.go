@@ -8,6 +8,7 @@
 //	demo up                       set up and leave it running
 //	demo down                     stop what up left running
 //	demo grant TARGET [MINUTES]   open a window: alice asks, bob approves, alice's code activates
+//	demo code USER                what the user's authenticator shows, each code once
 //	demo picture FILE.svg         draw alice's terminal in a real run, for the README
 //
 // JIT_DEMO_DIR is used instead of .demo. Start reading at up.go; walk.go tells
@@ -22,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -55,20 +57,27 @@ func run(ctx context.Context, args []string) error {
 		return down(dir)
 	case "grant":
 		return grant(ctx, dir, args[1:])
+	case "code":
+		return code(dir, args[1:])
 	case "picture":
 		if len(args) != 2 {
 			return errors.New("say picture FILE.svg")
 		}
 		return picture(ctx, dir, args[1])
 	}
-	return errors.New("say demo, up, down, or grant TARGET [MINUTES]")
+	return errors.New("say demo, up, down, grant TARGET [MINUTES], or code USER")
 }
 
 func demoDir() (string, error) {
+	dir := ".demo"
 	if d := os.Getenv("JIT_DEMO_DIR"); d != "" {
-		return filepath.Abs(d)
+		dir = d
 	}
-	return filepath.Abs(".demo")
+	dir, err := filepath.Abs(dir)
+	if err == nil && strings.ContainsAny(dir, " \t\"'%") {
+		err = fmt.Errorf("%s: in sshd_config blanks, quotes and percent signs do not stand for themselves; set JIT_DEMO_DIR to a plain path", dir)
+	}
+	return dir, err
 }
 
 // program finds the gateway beside this one.

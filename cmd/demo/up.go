@@ -58,13 +58,13 @@ The gateway is up. Alice is an engineer, bob approves, carol audits. Try:
   ssh -F %[1]s/ssh_config.carol jit-gateway sessions --all
   ssh -F %[1]s/ssh_config.bob jit-gateway web      a link to the page
 
-Codes: any authenticator app takes the secrets JIT_TOTP_ALICE and JIT_TOTP_BOB of %[1]s/env,
-or: oathtool --totp -b "$JIT_TOTP_ALICE". Each code counts once.
+Codes: %[1]s/code alice prints what her authenticator shows; each code counts once, so the next may
+take 30 s. An app on your phone takes the secrets JIT_TOTP_ALICE and JIT_TOTP_BOB of %[1]s/env.
 make down stops it.
 `, d, s.PostgresPort, filepath.Join(s.Dir, "ca.pem"))
 }
 
-// writeEnv writes env and grant, for clients that know nothing of the demo.
+// writeEnv writes env, grant and code, for clients that know nothing of the demo.
 func writeEnv(s *stack.Stack) error {
 	vars := [][2]string{
 		{"JIT_SSH_HOST", "127.0.0.1"},
@@ -95,9 +95,17 @@ func writeEnv(s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	script := fmt.Sprintf("#!/bin/sh\n# grant TARGET [MINUTES]: alice asks, bob approves, alice's code opens the window.\n"+
-		"# TARGET may be login@target. For a database it prints the session token.\nJIT_DEMO_DIR=%s exec %s grant \"$@\"\n", shellWord(s.Dir), shellWord(self))
-	return os.WriteFile(filepath.Join(s.Dir, "grant"), []byte(script), 0o755)
+	for name, usage := range map[string]string{
+		"grant": "TARGET [MINUTES]: alice asks, bob approves, alice's code opens the window.\n" +
+			"# TARGET may be login@target. For a database it prints the session token.",
+		"code": "USER: what the user's authenticator shows now; each code counts once.",
+	} {
+		script := fmt.Sprintf("#!/bin/sh\n# %[1]s %[2]s\nJIT_DEMO_DIR=%[3]s exec %[4]s %[1]s \"$@\"\n", name, usage, shellWord(s.Dir), shellWord(self))
+		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(script), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shellWord quotes a word for a shell only if it needs it.
