@@ -5,10 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
-	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"jit-gateway/approval/policy"
 	"jit-gateway/internal/identity"
@@ -48,9 +45,9 @@ func LoadCases(path string) ([]Case, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read policy cases: %w", err)
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		return nil, &Error{File: path, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
+	doc, err := parseYAML(path, raw)
+	if err != nil {
+		return nil, err
 	}
 	d := &decoder{file: path}
 	var f caseFile
@@ -59,7 +56,7 @@ func LoadCases(path string) ([]Case, error) {
 	}
 	for i := range f.Cases {
 		c, field := &f.Cases[i], fmt.Sprintf("cases[%d]", i)
-		n := locate(&doc, field)
+		n := locate(doc, field)
 		c.Line = n.Line
 		if c.Name == "" {
 			c.Name = fmt.Sprintf("case %d", i+1)
@@ -75,7 +72,7 @@ func LoadCases(path string) ([]Case, error) {
 		}
 	}
 	if len(d.errs) == 0 && len(f.Cases) == 0 {
-		d.fail(&doc, "cases", "there are none: a test without cases passes for the wrong reason")
+		d.fail(doc, "cases", "there are none: a test without cases passes for the wrong reason")
 	}
 	if len(d.errs) > 0 {
 		return nil, d.joined()

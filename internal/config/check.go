@@ -18,6 +18,9 @@ import (
 
 var hostRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
+// maxDataDir leaves room for the names of sockets: sun_path has 108 bytes.
+const maxDataDir = 92
+
 // check finds impossible values. doc gives their lines.
 func (d *decoder) check(c *Config, doc *yaml.Node) {
 	bad := func(field, format string, args ...any) {
@@ -26,17 +29,10 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 	if !hostRE.MatchString(c.Name) {
 		bad("name", "%q is not a host name in lower case", c.Name)
 	}
-	for field, addr := range map[string]string{"listen.ssh": c.Listen.SSH, "listen.postgres": c.Listen.Postgres,
-		"listen.web": c.Listen.Web, "listen.metrics": c.Listen.Metrics} {
-		if addr == "" {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(addr); err != nil {
-			bad(field, `%q is not host:port; all addresses are ":2222", loopback is "127.0.0.1:2222"`, addr)
-		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-			bad(field, "port %q is not a number from 0 to 65535", port)
-		}
+	if n := len(c.DataDir); n > maxDataDir {
+		bad("data_dir", "%s is %d bytes long; at most %d, since the gateway's sockets lie in it and the kernel cuts their paths short", c.DataDir, n, maxDataDir)
 	}
+	checkListen(c, bad)
 	if c.Listen.SSH == "" {
 		bad("listen.ssh", "the gateway cannot work without its ssh listener: everybody asks through it")
 	}
@@ -56,6 +52,12 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 		if dur <= 0 {
 			bad(field, "must be longer than nothing")
 		}
+	}
+	if c.Limits.Drain < 0 {
+		bad("limits.drain", "%v: 0s ends live sessions at once, 30s gives them that long", c.Limits.Drain)
+	}
+	if len(c.Roles.Admins) == 0 {
+		bad("roles.admins", "name a group: without one nobody is an administrator, not even whom `init` invites")
 	}
 	if c.Recording.Interval > time.Second {
 		bad("recording.interval", "%v: at most 1s, since what is not yet on disk is lost in a crash", c.Recording.Interval)
@@ -78,6 +80,24 @@ func (d *decoder) check(c *Config, doc *yaml.Node) {
 	checkTickets(c, bad)
 	d.checkTargets(c, bad)
 	d.checkRules(c, bad)
+}
+
+func checkListen(c *Config, bad func(string, string, ...any)) {
+	first := map[string]string{}
+	for _, l := range []struct{ field, addr string }{{"listen.ssh", c.Listen.SSH}, {"listen.postgres", c.Listen.Postgres},
+		{"listen.web", c.Listen.Web}, {"listen.metrics", c.Listen.Metrics}} {
+		if l.addr == "" {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(l.addr); err != nil {
+			bad(l.field, `%q is not host:port; all addresses are ":2222", loopback is "127.0.0.1:2222"`, l.addr)
+		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			bad(l.field, "port %q is not a number from 0 to 65535", port)
+		} else if first[l.addr] != "" && n != 0 {
+			bad(l.field, "%q is taken by %s: each listener has an address of its own", l.addr, first[l.addr])
+		}
+		first[l.addr] = l.field
+	}
 }
 
 func checkACME(c *Config, bad func(string, string, ...any)) {
@@ -164,6 +184,14 @@ func (d *decoder) checkTargets(c *Config, bad func(string, string, ...any)) {
 		hop, ok := owner[inventory.Normalize(t.SSH.Via)]
 		if !ok || c.Targets[hop].SSH == nil || hop == i {
 			bad(fmt.Sprintf("targets[%d].ssh.via", i), "%q is not another ssh target of this file", t.SSH.Via)
+			continue
+		}
+		for seen := map[int]bool{i: true}; ok && c.Targets[hop].SSH != nil; hop, ok = owner[inventory.Normalize(c.Targets[hop].SSH.Via)] {
+			if seen[hop] {
+				bad(fmt.Sprintf("targets[%d].ssh.via", i), "%q leads back to a host on the way: the via hosts form a circle", t.SSH.Via)
+				break
+			}
+			seen[hop] = true
 		}
 	}
 }

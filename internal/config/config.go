@@ -13,10 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"jit-gateway/approval/policy"
 	"jit-gateway/internal/inventory"
@@ -193,9 +190,9 @@ func Load(path string) (*Config, error) {
 
 // Parse is Load of bytes; path is for messages and for relative paths.
 func Parse(path string, raw []byte) (*Config, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		return nil, &Error{File: path, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
+	doc, err := parseYAML(path, raw)
+	if err != nil {
+		return nil, err
 	}
 	c := Default()
 	c.Path = path
@@ -205,8 +202,8 @@ func Parse(path string, raw []byte) (*Config, error) {
 	}
 	shape := len(d.errs)
 	c.complete()
-	d.trust(&c, &doc)
-	d.check(&c, &doc)
+	d.trust(&c, doc)
+	d.check(&c, doc)
 	d.forget(shape)
 	if len(d.errs) > 0 {
 		return nil, d.joined()

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,8 @@ func TestEveryExampleLoads(t *testing.T) {
 		}
 	}
 }
+
+const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1pgVriediQYeWzWA/M7pVfo/qqKFwNYndb26ZxN2FM"
 
 const good = `name: jit-gateway
 data_dir: data
@@ -83,7 +86,18 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"data_dir: data", "data_dir: data\nsinks: [{name: a, kind: carrier-pigeon}]", `f.yaml:3: sinks[0].kind: "carrier-pigeon"`},
 		{"data_dir: data", "data_dir: data\nsinks: [{name: a, kind: webhook, url: 'http://siem.example/x', secret: env:X}]", "f.yaml:3: sinks[0].url: "},
 		{"data_dir: data", "data_dir: data\nsinks: [{name: a, kind: webhook, url: 'https://siem.example/x', secret: abc}]", "f.yaml:3: sinks[0].secret: secrets are not"},
-		{"data_dir: data", "data_dir: 'data", "f.yaml: "},
+		{"data_dir: data", "data_dir: data\nproxy_from: [here]", `f.yaml:3: proxy_from[0]: "here" is not a network such as 192.0.2.0/24`},
+		{"data_dir: data", "data_dir: data\nlisten: {ssh: ':22', web: ':22'}", `f.yaml:3: listen.web: ":22" is taken by listen.ssh`},
+		{"data_dir: data", "data_dir: data\nlimits: {drain: -1s}", `f.yaml:3: limits.drain: -1s`},
+		{"data_dir: data", "data_dir: data\nroles: {admins: []}", `f.yaml:3: roles.admins: name a group`},
+		{"address: 127.0.0.1:22", "address: 127.0.0.1:99999", `f.yaml:6: targets[0].ssh.address: "127.0.0.1:99999" has no port`},
+		{"address: 127.0.0.1:22", "address: 'web01:'", `f.yaml:6: targets[0].ssh.address: "web01:" has no port`},
+		{"targets:\n", "targets:\n  - {name: a, ssh: {address: a, logins: [x], via: b, host_keys: [" + hostKey + "]}}\n  - {name: b, ssh: {address: b, logins: [x], via: a, host_keys: [" + hostKey + "]}}\n",
+			`f.yaml:4: targets[0].ssh.via: "b" leads back`},
+		{"data_dir: data", "data_dir: /" + strings.Repeat("x", 92), "f.yaml:2: data_dir: /xxx"},
+		{"data_dir: data", "data_dir: 'data", "f.yaml:"},
+		{"data_dir: data", "data_dir: data\n\tlisten: x", "f.yaml:2: found a tab"},
+		{"data_dir: data", "data_dir: data\n---\nrules: []", "f.yaml:3: a second document begins here"},
 	} {
 		text := strings.Replace(good, c.old, c.new, 1)
 		if text == good {
@@ -93,6 +107,14 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s:\n got %v\nwant %s", c.new, err, c.want)
 		}
+	}
+}
+
+// One address is a network, too.
+func TestAddressesAreNetworks(t *testing.T) {
+	c, err := Parse("f.yaml", []byte("proxy_from: [192.0.2.7, '2001:db8::1', 198.51.100.0/24]\n"))
+	if err != nil || fmt.Sprint(c.ProxyFrom) != "[192.0.2.7/32 2001:db8::1/128 198.51.100.0/24]" {
+		t.Errorf("%v, %v", c, err)
 	}
 }
 
@@ -136,11 +158,21 @@ func TestSecretReferences(t *testing.T) {
 			t.Errorf("%q: the error shows the secret", ref)
 		}
 	}
-	if err := os.Chmod(path, 0o640); err != nil {
+}
+
+// TestG8SecretFilesThatOthersMayReadAreRefused: the sealing key is one of them.
+func TestG8SecretFilesThatOthersMayReadAreRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seal.key")
+	if err := os.WriteFile(path, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Secret("file:" + path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("loose mode: got %v", err)
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o601} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Secret("file:" + path); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("mode %04o: got %v", mode, err)
+		}
 	}
 }
 

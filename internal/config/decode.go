@@ -1,12 +1,16 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +18,29 @@ import (
 
 	"go.yaml.in/yaml/v3"
 )
+
+var yamlLineRE = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// parseYAML reads the one document of a file.
+func parseYAML(file string, raw []byte) (*yaml.Node, error) {
+	var doc, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	err := dec.Decode(&doc)
+	if err == nil {
+		if err = dec.Decode(&more); err == nil {
+			return nil, &Error{File: file, Line: more.Line, Msg: "a second document begins here: write everything into one"}
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		e := &Error{File: file, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
+		if m := yamlLineRE.FindStringSubmatch(err.Error()); m != nil {
+			e.Line, _ = strconv.Atoi(m[1])
+			e.Msg = strings.TrimPrefix(err.Error(), m[0])
+		}
+		return nil, e
+	}
+	return &doc, nil
+}
 
 // decoder fills Go values from YAML nodes. It differs from the library's own
 // decoding in that every error, also one of a type's UnmarshalText, knows its
@@ -73,9 +100,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, field string, secret bool
 	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if d.scalar(n, field, "one value") {
-			if err := u.UnmarshalText([]byte(n.Value)); err != nil {
-				d.fail(n, field, "%v", err)
-			}
+			d.text(n, u, field)
 		}
 		return
 	}
@@ -103,6 +128,28 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, field string, secret bool
 		d.number(n, v, field)
 	default:
 		panic("config: no decoding for " + v.Type().String())
+	}
+}
+
+// text reads a value that knows how it is written. Addresses and networks are
+// of the standard library, whose errors speak to programmers; an address may
+// stand for the network that is it alone.
+func (d *decoder) text(n *yaml.Node, u encoding.TextUnmarshaler, field string) {
+	err := u.UnmarshalText([]byte(n.Value))
+	if err == nil {
+		return
+	}
+	switch u := u.(type) {
+	case *netip.Prefix:
+		if a, aerr := netip.ParseAddr(n.Value); aerr == nil && a.Zone() == "" {
+			*u = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+			return
+		}
+		d.fail(n, field, "%q is not a network such as 192.0.2.0/24, nor an address", n.Value)
+	case *netip.Addr:
+		d.fail(n, field, "%q is not an address such as 192.0.2.7", n.Value)
+	default:
+		d.fail(n, field, "%v", err)
 	}
 }
 

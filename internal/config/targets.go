@@ -1,32 +1,20 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"jit-gateway/internal/inventory"
 )
 
-// ParseTargets reads definitions in the form that the configuration's targets
-// have, as a list or under the key "targets". JSON is YAML. complete, if not
-// nil, may fill what is left out before the definitions are checked.
-func ParseTargets(name string, raw []byte, complete func(*inventory.Target)) ([]inventory.Target, error) {
-	return parseTargets(name, raw, complete, true)
-}
-
-// DecodeTargets is ParseTargets for entries that are completed elsewhere: it
-// finds unknown fields and wrong types, and checks nothing else.
+// DecodeTargets reads definitions in the form that the configuration's targets
+// have, as a list or under the key "targets"; JSON is YAML. It finds unknown
+// fields and wrong types: the rest is checked once the entries are completed.
 func DecodeTargets(name string, raw []byte) ([]inventory.Target, error) {
-	return parseTargets(name, raw, nil, false)
-}
-
-func parseTargets(name string, raw []byte, complete func(*inventory.Target), check bool) ([]inventory.Target, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		return nil, &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "yaml: ")}
+	doc, err := parseYAML(name, raw)
+	if err != nil {
+		return nil, err
 	}
 	if len(doc.Content) == 0 {
 		return nil, &Error{File: name, Msg: "no targets here"}
@@ -35,27 +23,14 @@ func parseTargets(name string, raw []byte, complete func(*inventory.Target), che
 	var file struct {
 		Targets []inventory.Target `yaml:"targets"`
 	}
-	root, prefix := doc.Content[0], "targets"
-	if root.Kind == yaml.SequenceNode {
+	if root := doc.Content[0]; root.Kind == yaml.SequenceNode {
 		d.value(root, reflect.ValueOf(&file.Targets).Elem(), "", false)
-		prefix = ""
 	} else {
 		d.value(root, reflect.ValueOf(&file).Elem(), "", false)
 	}
 	for i := range file.Targets {
-		t := &file.Targets[i]
-		t.Source = name
-		inferKind(t)
-		if complete != nil {
-			complete(t)
-		}
-		if !check {
-			continue
-		}
-		for _, e := range t.Validate() {
-			field := fmt.Sprintf("%s[%d].%s", prefix, i, e.Field)
-			d.fail(locate(&doc, field), field, "%s", e.Msg)
-		}
+		file.Targets[i].Source = name
+		inferKind(&file.Targets[i])
 	}
 	if len(d.errs) > 0 {
 		return nil, d.joined()

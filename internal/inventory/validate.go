@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -149,9 +150,11 @@ func checkAddress(a string) string {
 	if a == "" {
 		return "say host or host:port"
 	}
-	host, _, err := net.SplitHostPort(a)
+	host, port, err := net.SplitHostPort(a)
 	if err != nil {
 		host = Normalize(a)
+	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Sprintf("%q has no port from 1 to 65535 behind its colon", a)
 	}
 	if _, err := netip.ParseAddr(host); err != nil && !nameRE.MatchString(strings.ToLower(host)) {
 		return fmt.Sprintf("%q is not host or host:port", a)
