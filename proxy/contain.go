@@ -3,9 +3,7 @@ package proxy
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime/debug"
-	"time"
 )
 
 // Contain runs fn, and turns a panic into a *PanicError, logged with its stack
@@ -35,19 +33,3 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string { return "internal error in " + e.Name }
-
-// PreAuth bounds the time before a peer is authenticated.
-type PreAuth struct{ conn net.Conn }
-
-// Limit sets a deadline on conn; Passed lifts it, Extend moves it (while a
-// question is open, or a request waits).
-func Limit(conn net.Conn, d time.Duration) (*PreAuth, error) {
-	p := &PreAuth{conn: conn}
-	return p, p.Extend(d)
-}
-
-// Extend allows d from now.
-func (p *PreAuth) Extend(d time.Duration) error { return p.conn.SetDeadline(time.Now().Add(d)) }
-
-// Passed lifts the limit: the peer is authenticated.
-func (p *PreAuth) Passed() error { return p.conn.SetDeadline(time.Time{}) }

@@ -1,8 +1,7 @@
 // Package proxy is what every protocol handler shares: the accept loop with
 // its limits and its drain (Serve, step 1 of docs/session-flow.md), connections
 // that read ahead and coalesce writes (Buffered), pooled buffers that fit the
-// traffic (Copy), the limit on the time before authentication (Limit), and the
-// containment of panics (Contain).
+// traffic (Copy), and the containment of panics (Contain).
 //
 // It refuses connections beyond its limits, a PROXY header from anyone but a
 // listed balancer, and a listed balancer without one. It knows no protocol and
@@ -14,8 +13,8 @@
 //     *session.Manager, the dialogue, the inventory, and whatever else it
 //     needs, by field. Refuse missing ones in New.
 //  2. For connections that arrive on a listener of its own, write
-//     ServeConn(ctx, net.Conn) and give it to Serve as Handle. Limit the time
-//     before authentication with Limit. Steps 2 to 5 find the user, the target
+//     ServeConn(ctx, net.Conn) and give it to Serve as Handle. Close it when
+//     nobody has authenticated in time. Steps 2 to 5 find the user, the target
 //     and the admission; until then, answer unknown and forbidden alike.
 //  3. For connections inside another handler's (tunnels, nested hops), write
 //     Handler.Serve: the user is known already. Share everything after step 3.

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"jit-gateway/internal/config"
+	"jit-gateway/internal/notify"
 )
 
 // A first start needs no editing: init, and what it says.
@@ -67,5 +69,17 @@ func TestInitCommentsHold(t *testing.T) {
 	check(t, err)
 	if len(c.Targets) != 2 || len(c.Rules) != 1 || c.OIDC == nil || c.SCIM == nil || c.Tickets == nil || c.TLS.ACME == nil || len(c.Notify.Channels) != 1 || len(c.Machines.Issuers) != 1 || c.Public.SSHPort != 22 {
 		t.Errorf("not everything was taken: %+v", c)
+	}
+}
+
+// The configuration's errors name what channels can be limited to; what there
+// is, is elsewhere.
+func TestChannelsAreAboutWhatThereIs(t *testing.T) {
+	var want []string
+	for _, a := range notify.Abouts {
+		want = append(want, string(a))
+	}
+	if got := config.Abouts(); !slices.Equal(got, want) {
+		t.Errorf("the configuration takes %q, messages are about %q", got, want)
 	}
 }
