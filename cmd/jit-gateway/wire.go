@@ -263,7 +263,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 		return nil, err
 	}
 	g.web, err = web.New(web.Options{People: people, Elsewhere: who.elsewhere,
-		Name: c.Name, URL: publicURL(c), Approvals: approvals, MFA: factors, Users: g.db, Inventory: g.inventory,
+		Name: c.Name, URL: publicURL(c), Enroll: func(code string) string { return command.EnrollCommand(public(c), code) }, Approvals: approvals, MFA: factors, Users: g.db, Inventory: g.inventory,
 		Pages: g.db, Sessions: g.sessions, Rows: g.db, Recordings: recordings, Feed: g.db, Log: g.db, Now: now, Logger: log,
 		Tokens: tokens, Audit: g.db, Search: g.db.SearchLines, Evidence: packs, Findings: g.db.Findings, Admin: services.adminPages(commands),
 	})

@@ -46,7 +46,7 @@ func TestAdminUser(t *testing.T) {
 	b.sees("approvers, engineers")
 	b.fill("form[action$=invite] input[name=code]", s.code("dana"))
 	b.click("form[action$=invite] button")
-	b.sees("shown once", "enroll@jit-gateway enroll ")
+	b.sees("shown once", "ssh -t -p 2222 enroll@gw.example enroll ")
 	b.open("/admin/users/alice")
 	b.seesNot("shown once")
 	b.open("/admin/users/dana")

@@ -61,6 +61,7 @@ func (s *Server) funcs() template.FuncMap {
 
 		"minutes": func(d time.Duration) int { return int(d / time.Minute) },
 		"gateway": func() string { return s.o.Name },
+		"enroll":  s.o.Enroll,
 		"clock":   clock,
 		"inc":     func(i int) int { return i + 1 },
 		"asset":   s.assetURL,

@@ -75,7 +75,7 @@ func newSite(t *testing.T, others ...policy.Rule) *site {
 	srv := httptest.NewUnstartedServer(nil)
 	// Passkeys are for host names, not for addresses.
 	s.URL = strings.Replace("https://"+srv.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
-	o := web.Options{Name: "jit-gateway", Approvals: s.approvals, MFA: s.mfa, Users: s.DB, Inventory: s.Inventory, Pages: s.DB,
+	o := web.Options{Name: "jit-gateway", Enroll: func(code string) string { return "ssh -t -p 2222 enroll@gw.example enroll " + code }, Approvals: s.approvals, MFA: s.mfa, Users: s.DB, Inventory: s.Inventory, Pages: s.DB,
 		Sessions: s.Sessions, Rows: s.DB, Recordings: s.Recordings, Feed: s.DB, Log: s.DB, Now: now, URL: s.URL, People: s.account(t)}
 	s.web, err = web.New(s.options(o))
 	check(t, err)

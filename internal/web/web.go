@@ -34,8 +34,9 @@ import (
 
 // Options builds a Server. All fields are required unless said otherwise.
 type Options struct {
-	Name       string // the gateway's host name, for people
-	URL        string // https://host:port of the page
+	Name       string                   // the gateway's host name, for people
+	Enroll     func(code string) string // what somebody with a one-time code runs
+	URL        string                   // https://host:port of the page
 	Approvals  *approval.Service
 	MFA        *mfa.Verifier
 	Users      identity.Store
@@ -86,6 +87,8 @@ func New(o Options) (*Server, error) {
 	case o.Approvals == nil, o.MFA == nil, o.Users == nil, o.Inventory == nil, o.Pages == nil,
 		o.Sessions == nil, o.Rows == nil, o.Recordings == nil, o.Feed == nil, o.Log == nil:
 		return nil, errors.New("web: an option is missing")
+	case o.Enroll == nil:
+		return nil, errors.New("web: what somebody with a one-time code runs is missing")
 	case o.URL == "":
 		return nil, errors.New("web: the page's URL is missing")
 	}
