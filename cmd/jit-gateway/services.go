@@ -72,7 +72,7 @@ func (s services) packs() (func(context.Context, approval.Caller, string, io.Wri
 	if err != nil {
 		return nil, err
 	}
-	pack, err := evidence.New(evidence.Options{Store: s.g.db, Recordings: s.recordings, Sign: s.g.checkpoints.Sign,
+	pack, err := evidence.New(evidence.Options{Store: s.g.db, Recordings: s.recordings, Sign: s.g.checkpoints.Sign, SignText: s.g.checkpoints.Signer.SignText,
 		Gateway: s.g.conf.Name, Origin: s.origin, Site: pageHost(s.g.conf), Player: &evidence.Player{Script: script, Style: style}, Now: now})
 	if err != nil {
 		return nil, err

@@ -5,8 +5,11 @@
 // that names them or a session of theirs as the exact bytes of its leaf, a
 // Merkle proof for each, the recordings, and a readable summary. What counts
 // as evidence is the leaves, their proofs, and the recordings whose hashes the
-// leaves hold; the documents and the summary are for reading, and Verify says
-// so where they disagree with the leaves.
+// leaves hold. A proof says that an event is in the log, not that no other
+// belongs to the grant: so the gateway signs a manifest, which lists what it put
+// in, and Verify misses what was taken out or brought from elsewhere. The
+// documents are in it by their hash, and are compared with the leaves all the
+// same; the summary alone is for reading.
 //
 // Verify trusts one thing, the log's public key, which is given separately:
 // a key inside the pack would prove nothing.
@@ -22,6 +25,7 @@ const Version = 1
 // Names in the pack.
 const (
 	manifestName = "manifest.json"
+	noteName     = "manifest.note" // by which the log's key vouches for the manifest
 	requestName  = "request.json"
 	grantName    = "grant.json"
 	sessionsName = "sessions.json"
@@ -31,7 +35,7 @@ const (
 	recordingDir = "recordings/" // SESSION.jitrec
 )
 
-// Manifest says what the pack is of. It is not evidence.
+// Manifest says what the pack is of, and what belongs to it.
 type Manifest struct {
 	Version int       `json:"version"`
 	Grant   string    `json:"grant"`
@@ -42,4 +46,6 @@ type Manifest struct {
 	Size    int64     `json:"size"`           // of the log at the checkpoint that all proofs lead to
 	Made    time.Time `json:"made"`
 	Events  []int64   `json:"events"`
+	// Documents has the SHA-256 of each document beside this one.
+	Documents map[string]string `json:"documents"`
 }

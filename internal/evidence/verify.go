@@ -64,6 +64,7 @@ func (r Result) String() string {
 var limits = []string{
 	"that the log was not rewritten as a whole by whoever holds its key: compare a checkpoint that was kept outside",
 	"that nothing happened which the gateway did not write down, such as what a user left behind on the target",
+	"anything after the moment that the pack was made",
 	"who held the key and the authenticator of an account",
 	"what summary.html says: it is for reading, and nothing signs it",
 }
@@ -106,6 +107,7 @@ func Verify(r io.ReaderAt, size int64, vkey string) (Result, error) {
 		return Result{}, fmt.Errorf("the pack has version %d; this program reads version %d", m.Version, Version)
 	}
 	p.proofs(vkey)
+	p.belongs(m, vkey)
 	p.chain(m)
 	p.recordings()
 	p.papers()
@@ -126,7 +128,7 @@ func (p *pack) papers() {
 			if err != nil {
 				p.check(false, "%s is damaged: %v", name, err)
 			}
-		case name == manifestName, name == requestName, name == grantName, name == sessionsName, strings.HasPrefix(name, eventsDir), strings.HasPrefix(name, recordingDir):
+		case name == manifestName, name == noteName, name == requestName, name == grantName, name == sessionsName, strings.HasPrefix(name, eventsDir), strings.HasPrefix(name, recordingDir):
 		default:
 			p.check(false, "%q is in the pack and belongs to none", name)
 		}

@@ -3,6 +3,8 @@ package evidence
 import (
 	"archive/zip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,12 +33,14 @@ type Options struct {
 	Store      Store
 	Recordings *recording.Dir
 	// Sign makes a checkpoint of the log as it is now.
-	Sign    func(ctx context.Context) (audit.Checkpoint, error)
-	Gateway string
-	Origin  string
-	Site    string  // host name of the page, for which passkeys sign; may be empty
-	Player  *Player // plays in the summary; may be nil
-	Now     func() time.Time
+	Sign func(ctx context.Context) (audit.Checkpoint, error)
+	// SignText signs what belongs to a pack, with the log's key.
+	SignText func(text string) (signed string, err error)
+	Gateway  string
+	Origin   string
+	Site     string  // host name of the page, for which passkeys sign; may be empty
+	Player   *Player // plays in the summary; may be nil
+	Now      func() time.Time
 }
 
 // Writer makes packs.
@@ -44,7 +48,7 @@ type Writer struct{ o Options }
 
 // New checks the options.
 func New(o Options) (*Writer, error) {
-	if o.Store == nil || o.Recordings == nil || o.Sign == nil || o.Now == nil {
+	if o.Store == nil || o.Recordings == nil || o.Sign == nil || o.SignText == nil || o.Now == nil {
 		return nil, errors.New("evidence: an option is missing")
 	}
 	return &Writer{o}, nil
@@ -88,10 +92,17 @@ func (p *Writer) Write(ctx context.Context, grantID string, w io.Writer) error {
 			return err
 		}
 	}
-	for name, doc := range map[string]any{manifestName: m, requestName: r, grantName: g, sessionsName: rows} {
-		if err := addJSON(z, name, doc); err != nil {
+	m.Documents = map[string]string{}
+	for _, doc := range []struct {
+		name string
+		v    any
+	}{{requestName, r}, {grantName, g}, {sessionsName, rows}} {
+		if m.Documents[doc.name], err = addJSON(z, doc.name, doc.v); err != nil {
 			return err
 		}
+	}
+	if err := p.manifest(z, m); err != nil {
+		return err
 	}
 	for _, row := range rows {
 		if err := p.recording(z, row); err != nil {
@@ -115,8 +126,10 @@ Check it offline, with the audit log's public key that you got separately:
 
 events/ holds the exact bytes of each audit event and its proof of inclusion
 (c2sp.org/tlog-proof), which other implementations can check too. recordings/
-holds the sealed sessions. The summary and the other documents are for reading:
-only what the proofs cover is evidence.
+holds the sealed sessions. manifest.json lists every event that belongs here and
+the hashes of the other documents; manifest.note is the gateway's signature over
+its SHA-256 (golang.org/x/mod/sumdb/note). summary.html is for reading: nothing
+signs it.
 `
 
 // events are the numbers of every event that names the grant, its request or
@@ -192,12 +205,37 @@ func (e *entry) Write(b []byte) (n int, err error) {
 	return e.w.Write(b)
 }
 
-func addJSON(z *zip.Writer, name string, v any) error {
+// manifest adds the list of what belongs to the pack, and its signature.
+func (p *Writer) manifest(z *zip.Writer, m Manifest) error {
+	hash, err := addJSON(z, manifestName, m)
+	if err != nil {
+		return err
+	}
+	signed, err := p.o.SignText(manifestText(m.Grant, hash))
+	if err != nil {
+		return fmt.Errorf("sign what belongs to the pack: %w", err)
+	}
+	return addText(z, noteName, signed)
+}
+
+// manifestText is what the log's key signs of a manifest.
+func manifestText(grant, hash string) string {
+	return "jit-gateway evidence pack\ngrant " + grant + "\nmanifest sha256 " + hash + "\n"
+}
+
+// addJSON adds a document, and returns the SHA-256 of its bytes.
+func addJSON(z *zip.Writer, name string, v any) (hash string, err error) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", name, err)
+		return "", fmt.Errorf("encode %s: %w", name, err)
 	}
-	return addText(z, name, string(b)+"\n")
+	b = append(b, '\n')
+	return hashOf(b), addText(z, name, string(b))
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 func addText(z *zip.Writer, name, text string) error {

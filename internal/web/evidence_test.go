@@ -3,6 +3,8 @@ package web_test
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"maps"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,24 +25,31 @@ import (
 	"jit-gateway/session"
 )
 
-// pack is what `evidence GRANT` writes, and the log's key.
-func (s *site) pack(t *testing.T, grant string) (raw []byte, vkey string) {
+// logKey is a log's key pair.
+func logKey(t *testing.T) (*audit.Signer, string) {
 	t.Helper()
 	skey, vkey, err := audit.GenerateKey("jit-gateway.test/log")
 	check(t, err)
 	signer, err := audit.NewSigner(skey)
 	check(t, err)
+	return signer, vkey
+}
+
+// pack is what `evidence GRANT` writes.
+func (s *site) pack(t *testing.T, grant string, signer *audit.Signer) []byte {
+	t.Helper()
 	script, style, err := web.PlayerFiles()
 	check(t, err)
 	u, err := url.Parse(s.URL)
 	check(t, err)
 	w, err := evidence.New(evidence.Options{Store: s.DB, Recordings: s.Recordings, Gateway: "jit-gateway", Origin: "jit-gateway.test/log", Site: u.Hostname(),
-		Sign:   (&audit.Checkpointer{Log: s.DB, Source: s.DB, Signer: signer, Now: s.Clock.Now}).Sign,
-		Player: &evidence.Player{Script: script, Style: style}, Now: s.Clock.Now})
+		Sign:     (&audit.Checkpointer{Log: s.DB, Source: s.DB, Signer: signer, Now: s.Clock.Now}).Sign,
+		SignText: signer.SignText,
+		Player:   &evidence.Player{Script: script, Style: style}, Now: s.Clock.Now})
 	check(t, err)
 	var b bytes.Buffer
 	check(t, w.Write(t.Context(), grant, &b))
-	return b.Bytes(), vkey
+	return b.Bytes()
 }
 
 // passkeyGrant is a grant that bob approved on the page with a passkey, and
@@ -76,21 +86,24 @@ func TestEvidencePack(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	row := s.passkeyGrant(t)
-	raw, vkey := s.pack(t, row.GrantID)
+	other := s.usedGrant(t)
+	signer, vkey := logKey(t)
+	raw := s.pack(t, row.GrantID, signer)
 	res, err := evidence.Verify(bytes.NewReader(raw), int64(len(raw)), vkey)
 	check(t, err)
 	if !res.OK() {
 		t.Fatalf("an honest pack does not hold:\n%s", res)
 	}
 	for _, want := range []string{"bob, not the requester, approved it with passkey", "the passkey of bob signed exactly this, on localhost", "the log has the approval of bob",
-		"is the sealed one", "the window was from", "the list of sessions is that of the log", "summary.html"} {
+		"is the sealed one", "the window was from", "the list of sessions is that of the log", "are all that it had on grant " + row.GrantID, "summary.html"} {
 		if !strings.Contains(res.String(), want) {
 			t.Errorf("the verification does not say %q:\n%s", want, res)
 		}
 	}
 	files := unzip(t, raw)
 	t.Run("summary", func(t *testing.T) { s.summaryPlays(t, row, files["summary.html"]) })
-	t.Run("tampering", func(t *testing.T) { tamper(t, files, vkey, row) })
+	t.Run("tampering", func(t *testing.T) { tamper(t, files, signer, vkey, row) })
+	t.Run("left out or brought in", func(t *testing.T) { regroup(t, files, unzip(t, s.pack(t, other.GrantID, signer)), vkey, row.ID, other) })
 }
 
 func (s *site) summaryPlays(t *testing.T, row session.Row, html []byte) {
@@ -133,8 +146,79 @@ func (s *site) summaryPlays(t *testing.T, row session.Row, html []byte) {
 	}
 }
 
-// tamper changes one thing at a time.
-func tamper(t *testing.T, files map[string][]byte, vkey string, row session.Row) {
+// usedGrant is another grant of alice's, with two sessions.
+func (s *site) usedGrant(t *testing.T) session.Row {
+	t.Helper()
+	live := s.begin(t, "web02", "deploy", "two sessions", "ssh")
+	play(t, live.Recorder())
+	adm, err := s.approvals.Admit(t.Context(), approval.AdmitInput{Caller: caller("alice"), Target: "web02", Login: "deploy", GrantID: live.Row().GrantID})
+	check(t, err)
+	second, err := s.Sessions.Begin(t.Context(), adm, session.Meta{Protocol: "ssh", Source: "192.0.2.7"})
+	check(t, err)
+	check(t, live.Finish(t.Context(), session.Outcome{}))
+	check(t, second.Finish(t.Context(), session.Outcome{}))
+	return second.Row()
+}
+
+// regroup leaves out what is true, and brings in what is true of something
+// else: each event of it is proved, and still the pack does not hold.
+func regroup(t *testing.T, one, two map[string][]byte, vkey, session string, last session.Row) {
+	verify := func(files map[string][]byte) evidence.Result {
+		raw := rezip(t, files)
+		res, err := evidence.Verify(bytes.NewReader(raw), int64(len(raw)), vkey)
+		check(t, err)
+		return res
+	}
+	if res := verify(two); !res.OK() {
+		t.Fatalf("an honest pack of two sessions does not hold:\n%s", res)
+	}
+	// A session that never was: its events, its recording and its line are gone.
+	less := maps.Clone(two)
+	for name, b := range two {
+		if strings.HasPrefix(name, "events/") && strings.HasSuffix(name, ".json") && bytes.Contains(b, []byte(last.ID)) {
+			delete(less, name)
+			delete(less, strings.TrimSuffix(name, ".json")+".proof")
+		}
+	}
+	delete(less, "recordings/"+last.ID+".jitrec")
+	var rows []map[string]any
+	check(t, json.Unmarshal(two["sessions.json"], &rows))
+	rows = slices.DeleteFunc(rows, func(r map[string]any) bool { return r["id"] == last.ID })
+	if len(rows) != 1 {
+		t.Fatalf("the list of sessions has no %s: %s", last.ID, two["sessions.json"])
+	}
+	less["sessions.json"], _ = json.Marshal(rows)
+	if res := verify(less); res.OK() || !strings.Contains(res.String(), "events are not in the pack") {
+		t.Errorf("a session was left out, and the pack holds:\n%s", res)
+	}
+	// What another grant did.
+	more := maps.Clone(one)
+	for name, b := range two {
+		if strings.HasPrefix(name, "events/") && one[name] == nil {
+			more[name] = b
+		}
+	}
+	if res := verify(more); res.OK() || !strings.Contains(res.String(), "that are not the grant's") {
+		t.Errorf("another grant's events were brought in, and the pack holds:\n%s", res)
+	}
+	for _, name := range []string{"manifest.json", "manifest.note"} {
+		swapped := maps.Clone(one)
+		swapped[name] = two[name]
+		if res := verify(swapped); res.OK() {
+			t.Errorf("another grant's %s, and the pack holds:\n%s", name, res)
+		}
+	}
+	bare := maps.Clone(one)
+	delete(bare, "manifest.note")
+	if res := verify(bare); res.OK() || !strings.Contains(res.String(), "nothing shows that the pack is whole") {
+		t.Errorf("without its signature the pack holds:\n%s", res)
+	}
+}
+
+// tamper changes one thing at a time. The gateway's signature over what belongs
+// to the pack must find it; and so must what is behind it, for which the
+// manifest is signed anew, as nobody but the gateway could.
+func tamper(t *testing.T, files map[string][]byte, signer *audit.Signer, vkey string, row session.Row) {
 	event := func(kind audit.Type) string {
 		for name, b := range files {
 			if strings.HasPrefix(name, "events/") && strings.HasSuffix(name, ".json") && bytes.Contains(b, []byte(`"type":"`+string(kind)+`"`)) {
@@ -197,10 +281,15 @@ func tamper(t *testing.T, files map[string][]byte, vkey string, row session.Row)
 	} {
 		changed := maps.Clone(files)
 		change(changed)
-		raw := rezip(t, changed)
-		res, err := evidence.Verify(bytes.NewReader(raw), int64(len(raw)), vkey)
-		if err == nil && res.OK() {
-			t.Errorf("%s: the pack holds:\n%s", name, res)
+		for _, again := range []bool{false, true} {
+			if again {
+				signAgain(t, changed, signer)
+			}
+			raw := rezip(t, changed)
+			res, err := evidence.Verify(bytes.NewReader(raw), int64(len(raw)), vkey)
+			if err == nil && res.OK() {
+				t.Errorf("%s (signed anew: %v): the pack holds:\n%s", name, again, res)
+			}
 		}
 	}
 	// The summary is not evidence, so changing it is not found, which is said.
@@ -210,6 +299,34 @@ func tamper(t *testing.T, files map[string][]byte, vkey string, row session.Row)
 	if res, err := evidence.Verify(bytes.NewReader(raw), int64(len(raw)), vkey); err != nil || !res.OK() || !strings.Contains(res.String(), "nothing signs it") {
 		t.Errorf("%v %v", res, err)
 	}
+}
+
+// signAgain makes manifest and signature fit what is in the pack now.
+func signAgain(t *testing.T, files map[string][]byte, signer *audit.Signer) {
+	t.Helper()
+	hash := func(b []byte) string {
+		sum := sha256.Sum256(b)
+		return hex.EncodeToString(sum[:])
+	}
+	var m evidence.Manifest
+	check(t, json.Unmarshal(files["manifest.json"], &m))
+	for name := range m.Documents {
+		m.Documents[name] = hash(files[name])
+	}
+	m.Events = nil
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if n, ok := strings.CutSuffix(strings.TrimPrefix(name, "events/"), ".json"); ok && strings.HasPrefix(name, "events/") {
+			seq, err := strconv.ParseInt(n, 10, 64)
+			check(t, err)
+			m.Events = append(m.Events, seq)
+		}
+	}
+	var err error
+	files["manifest.json"], err = json.Marshal(m)
+	check(t, err)
+	signed, err := signer.SignText("jit-gateway evidence pack\ngrant " + m.Grant + "\nmanifest sha256 " + hash(files["manifest.json"]) + "\n")
+	check(t, err)
+	files["manifest.note"] = []byte(signed)
 }
 
 func moveEnd(t *testing.T, raw []byte) []byte {
