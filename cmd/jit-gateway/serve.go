@@ -185,17 +185,40 @@ func (g *gateway) listen() ([]listener, error) {
 		if err != nil {
 			return fail(h.name, h.addr, err)
 		}
-		serve := ln
-		if h.name == "web" { // the other one is asked by balancers themselves
-			serve = proxy.Listener(ln, g.conf.ProxyFrom)
-		}
-		out = append(out, listener{ln, func(ctx context.Context) error { return g.serveHTTP(ctx, serve, h.handler, h.tls) }})
+		out = append(out, listener{ln, func(ctx context.Context) error {
+			if !h.tls { // the operator's own
+				return g.serveHTTP(ctx, ln, h.handler, false)
+			}
+			return g.servePage(ctx, ln, h.handler)
+		}})
 	}
 	if names := g.sockets.rest(); len(names) > 0 {
 		g.log.Warn("sockets were passed that the configuration does not use", "names", names)
 	}
 	return out, nil
 }
+
+// servePage serves the page under the same limits as every other listener, and
+// with the real sources of what comes through a balancer.
+func (g *gateway) servePage(ctx context.Context, ln net.Listener, h http.Handler) error {
+	queue := proxy.NewQueue(ln.Addr())
+	served := make(chan error, 1)
+	go func() {
+		defer queue.Close()
+		served <- proxy.Serve(ctx, ln, proxy.ServeOptions{
+			Name: "web", MaxConns: g.conf.Limits.Connections, MaxPerSource: g.conf.Limits.ConnectionsPerSource,
+			PROXYFrom: g.conf.ProxyFrom, DrainTimeout: pageDrain, Handle: queue.Handle, Metrics: g.proxyMetrics, Log: g.log,
+		})
+	}()
+	err := g.serveHTTP(ctx, queue, h, true)
+	if ctx.Err() == nil { // it fell over by itself: nobody is to knock any more
+		ln.Close()
+	}
+	return errors.Join(err, <-served)
+}
+
+// pageDrain is how long answers of the page may take to be sent at the end.
+const pageDrain = 5 * time.Second
 
 // serveHTTP serves until ctx is done. Bodies and headers are bounded; event
 // streams have no write limit, so it is the read side that has one.
@@ -209,7 +232,7 @@ func (g *gateway) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler
 	go func() {
 		defer close(done)
 		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageDrain)
 		defer cancel()
 		if srv.Shutdown(stop) != nil {
 			srv.Close()
