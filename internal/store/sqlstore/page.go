@@ -72,6 +72,17 @@ func (db *DB) DeletePageSessionsOf(ctx context.Context, userID string, ev audit.
 	return int(n), nil
 }
 
+// signOut ends a user's sign-ins to the page, and the links to more of them,
+// as part of a change that they must not outlive.
+func (t *tx) signOut(userID string) error {
+	for _, table := range []string{"page_sessions", "page_links"} {
+		if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = ?", userID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // CreateLink keeps the hash of a one-time sign-in link.
 func (db *DB) CreateLink(ctx context.Context, l store.Link, ev audit.Event) error {
 	return db.change(ctx, "keep a sign-in link", ev, func(t *tx) error {

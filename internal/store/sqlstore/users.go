@@ -107,6 +107,9 @@ func (db *DB) UpdateUser(ctx context.Context, u identity.User, ev audit.Event) e
 		}
 		n, err := t.exec("UPDATE users SET name = ?, issuer = ?, subject = ?, scim_id = ?, user_name = ?, version = version + 1, doc = ? WHERE id = ? AND version = ?",
 			u.Name, u.Issuer, u.Subject, u.SCIMID, u.UserName, text, u.ID, u.Version)
+		if err == nil && n > 0 && u.State == identity.Disabled {
+			return t.signOut(u.ID) // for good: enabling brings no browser back
+		}
 		if err != nil || n > 0 {
 			return err
 		}
@@ -156,13 +159,21 @@ func (db *DB) InviteByHash(ctx context.Context, codeHash []byte) (identity.Invit
 	})
 }
 
-// UseInvite implements identity.Invites: of two at once, one wins.
+// UseInvite implements identity.Invites: of two at once, one wins. Whoever
+// needed one may have lost a device, so every browser is signed out with it.
 func (db *DB) UseInvite(ctx context.Context, id string, when time.Time, ev audit.Event) error {
 	return db.change(ctx, "use an invite", ev, func(t *tx) error {
 		n, err := t.exec("UPDATE invites SET used_at = ? WHERE id = ? AND used_at = 0 AND expires_at > ?", ns(when), id, ns(when))
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
 		}
-		return t.lost("SELECT 1 FROM invites WHERE id = ?", id)
+		if n == 0 {
+			return t.lost("SELECT 1 FROM invites WHERE id = ?", id)
+		}
+		var user string
+		if err := t.one([]any{&user}, "SELECT user_id FROM invites WHERE id = ?", id); err != nil {
+			return err
+		}
+		return t.signOut(user)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"jit-gateway/approval"
 	"jit-gateway/ca"
 	"jit-gateway/internal/audit"
+	"jit-gateway/internal/identity"
 	"jit-gateway/internal/store"
 	"jit-gateway/session"
 )
@@ -199,6 +200,35 @@ func page(s *suite) {
 	s.ok(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)))
 	s.is(fail(s.Link(s.ctx, hash, s.now)), store.ErrNotFound)
 	s.is(s.UseLink(s.ctx, hash, s.now, ev(audit.PageLinkUsed)), store.ErrConflict)
+
+	// Who is disabled, or begins anew with an invite, is signed out everywhere,
+	// and stays so.
+	in := func(u identity.User, id string) {
+		s.ok(s.CreatePageSession(s.ctx, store.PageSession{ID: id, UserID: u.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}, ev(audit.PageSignedIn)))
+		s.ok(s.CreateLink(s.ctx, store.Link{Hash: []byte(id), UserID: u.ID, ExpiresAt: s.now.Add(time.Minute)}, ev(audit.PageLinkMade)))
+	}
+	out := func(u identity.User, id string, want bool) {
+		_, err := s.PageSession(s.ctx, id)
+		_, err2 := s.Link(s.ctx, []byte(id), s.now)
+		if (err != nil) != want || (err2 != nil) != want {
+			s.Errorf("%s is signed out: %v %v, want %v", u.Name, err, err2, want)
+		}
+	}
+	alice = must(s.User(s.ctx, alice.ID))(s)
+	in(alice, "p5")
+	in(bob, "p6")
+	alice.DisplayName = "Alice"
+	s.ok(s.UpdateUser(s.ctx, alice, ev(audit.UserUpdated)))
+	out(alice, "p5", false)
+	alice = must(s.User(s.ctx, alice.ID))(s)
+	alice.State = identity.Disabled
+	s.ok(s.UpdateUser(s.ctx, alice, ev(audit.UserDisabled)))
+	out(alice, "p5", true)
+	out(bob, "p6", false)
+	s.ok(s.CreateInvite(s.ctx, identity.Invite{ID: "V9", UserID: bob.ID, CodeHash: []byte{9, 9}, CreatedBy: alice.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}, ev(audit.UserInvited)))
+	out(bob, "p6", false)
+	s.ok(s.UseInvite(s.ctx, "V9", s.now, ev(audit.InviteRedeemed)))
+	out(bob, "p6", true)
 }
 
 func findings(s *suite) {
