@@ -100,6 +100,7 @@ func TestApproveWithoutJavaScript(t *testing.T) {
 	b.sees("approved", "by bob")
 	b.click(".who button")
 	b.sees("one-time link")
+	b.seesNot("sign in with a passkey") // which would need a script
 }
 
 // Two approvers have the same request open; one denies and the other approves
@@ -143,9 +144,19 @@ func TestAnsweredMeanwhile(t *testing.T) {
 	idle.open("/requests/" + r.ID)
 	typing.open("/requests/" + r.ID)
 	typing.fill("form[action$=deny] input[name=reason]", "half a sen")
+	refused := s.browser(t, 360).signIn("dave")
+	refused.open("/requests/" + r.ID)
+	refused.fill("form[action$=approve] input[name=code]", "000000")
+	if status := refused.click("form[action$=approve] button"); status != 403 {
+		t.Errorf("a wrong code answers %d", status)
+	}
 	s.approve(t, r)
 	idle.sees("approved by")
-	typing.sees("something changed here")
+	refused.sees("this was answered or ended meanwhile", "code")
+	if status := refused.click("#changed a"); status != 200 || refused.path() != "/requests/"+r.ID {
+		t.Errorf("from the refused form it leads to %s: %d", refused.path(), status)
+	}
+	typing.sees("this was answered or ended meanwhile")
 	if v := eval[string](typing, `document.querySelector("form[action$=deny] input[name=reason]").value`); v != "half a sen" {
 		t.Errorf("what was typed is now %q", v)
 	}

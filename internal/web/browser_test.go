@@ -223,7 +223,7 @@ func (b *tab) signIn(user string) *tab {
 	b.t.Helper()
 	b.open(b.site.link(b.t, user))
 	b.fill("input[name=code]", b.site.code(user))
-	if status := b.click("main form button"); status != 200 {
+	if status := b.click("form[action='/sign-in'] button"); status != 200 {
 		b.t.Fatalf("sign-in: status %d\n%s", status, b.dump())
 	}
 	return b

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,7 +24,7 @@ func largeMB() int {
 	if n, err := strconv.Atoi(os.Getenv("JIT_LARGE_MB")); err == nil {
 		return n
 	}
-	return 20
+	return 12
 }
 
 const everyMoment = 2 * time.Second // of the large recording's own time
@@ -37,12 +38,13 @@ func (s *site) large(t *testing.T, mb int) (row session.Row, moments int) {
 	check(t, w.Resize(1, 120, 40))
 	moments = mb * 16
 	step := min(everyMoment, 50*time.Minute/time.Duration(moments))
-	words := make([]byte, 0, 64<<10)
-	r := rand.New(rand.NewPCG(1, 2))
+	words, noise := make([]byte, 0, 64<<10), make([]byte, 48)
+	r := rand.NewChaCha8([32]byte{1})
 	for i := range moments {
 		words = words[:0]
 		for len(words) < 64<<10-200 {
-			words = fmt.Appendf(words, "%016x%016x%016x GET /%d\r\n", r.Uint64(), r.Uint64(), r.Uint64(), r.IntN(99))
+			r.Read(noise)
+			words = append(base64.StdEncoding.AppendEncode(words, noise), "\r\n"...)
 		}
 		words = fmt.Appendf(words, "=== moment %d ===\r\n", i)
 		s.skew.Add(int64(step))

@@ -123,7 +123,7 @@ func (b *tab) axe(source string) string {
 	if !eval[bool](b, `!!window.axe`) {
 		eval[bool](b, source+";true")
 	}
-	found := eval[string](b, `axe.run(document, {exclude: undefined}).then(r => JSON.stringify(r.violations.map(v =>
+	found := eval[string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.map(v =>
 		({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html.slice(0, 160) + " " + n.any.map(a => a.message).join("; "))}))))`)
 	var list []struct {
 		ID, Help string

@@ -85,7 +85,22 @@ type page struct {
 	V    *viewer
 	Name string
 	Path string
+	Here string // where it can be had again; "" if it is shown this once
+	Busy bool   // a form that was refused: what was typed stays
 	D    any
+}
+
+// origin tells where what is shown can be had again. The answer to a form is at
+// an address that takes forms only: what was refused is above it, what a form
+// made is nowhere.
+func origin(r *http.Request, status int) (here string, busy bool) {
+	if r.Method == http.MethodGet {
+		return safePath(r.URL.RequestURI()), false
+	}
+	if above := path.Dir(r.URL.Path); status >= 400 && above != "/" {
+		return above, true
+	}
+	return "", false
 }
 
 func (s *Server) render(w http.ResponseWriter, r *http.Request, v *viewer, status int, name string, data any) {
@@ -96,12 +111,16 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, v *viewer, statu
 		return
 	}
 	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "layout", page{v, s.o.Name, r.URL.Path, data}); err != nil {
+	here, busy := origin(r, status)
+	if err := t.ExecuteTemplate(&b, "layout", page{v, s.o.Name, r.URL.Path, here, busy, data}); err != nil {
 		s.o.Logger.Error("page did not render", "name", name, "error", err)
 		http.Error(w, "This page could not be shown. The operator's log has the detail.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if name == "session" {
+		w.Header().Set("Content-Security-Policy", cspPlayer)
+	}
 	w.WriteHeader(status)
 	w.Write(b.Bytes())
 }

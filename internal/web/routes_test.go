@@ -1,13 +1,10 @@
 package web_test
 
 import (
-	"bufio"
-	"context"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -188,40 +185,5 @@ func TestSignInIsLimited(t *testing.T) {
 	s.skew.Add(int64(time.Minute))
 	if got := post(t, insecure(), s.URL+"/sign-in/passkey/begin", nil, nil); got != 200 {
 		t.Errorf("a minute later the page answers %d", got)
-	}
-}
-
-// What happens after a page was made and before its stream begins is told.
-func TestNothingIsMissedBeforeTheStream(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	c := s.httpSignIn(t, "bob")
-	resp, err := c.Get(s.URL + "/")
-	check(t, err)
-	page, err := io.ReadAll(resp.Body)
-	check(t, err)
-	resp.Body.Close()
-	seq := regexp.MustCompile(`data-live="(\d+)"`).FindSubmatch(page)
-	if seq == nil {
-		t.Fatalf("the page does not say where it stands: %s", page)
-	}
-	s.ask(t, "web01", "deploy", "in between", 0)
-	for _, after := range []string{string(seq[1]), "-99999999", "nonsense", "99999999999"} {
-		ctx, cancel := context.WithTimeout(t.Context(), wait)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/events?after="+after, nil)
-		check(t, err)
-		resp, err := c.Do(req)
-		check(t, err)
-		if resp.StatusCode != 200 {
-			t.Fatalf("after %s the stream answers %d", after, resp.StatusCode)
-		}
-		if after == string(seq[1]) {
-			line, err := bufio.NewReader(resp.Body).ReadString('\n')
-			if err != nil || !strings.HasPrefix(line, "id: ") {
-				t.Errorf("the stream begins with %q, %v", line, err)
-			}
-		}
-		resp.Body.Close()
 	}
 }

@@ -5,10 +5,13 @@ import (
 	"strings"
 )
 
-// csp allows our own files and nothing else; wasm-unsafe-eval is what
-// asciinema-player's terminal emulator needs.
-const csp = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
-	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// csp allows our own files and nothing else. cspPlayer is for the page that
+// plays: asciinema-player's terminal emulator is WebAssembly.
+const (
+	cspRest   = "; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	csp       = "default-src 'none'; script-src 'self'" + cspRest
+	cspPlayer = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" + cspRest
+)
 
 // maxForm bounds a posted form: the longest reason is far below it.
 const maxForm = 64 << 10

@@ -16,14 +16,14 @@ func TestSignIn(t *testing.T) {
 		t.Fatalf("the link answers %d", status)
 	}
 	b.fill("input[name=code]", "000000")
-	if status := b.click("main form button"); status != 403 {
+	if status := b.click("form[action='/sign-in'] button"); status != 403 {
 		t.Fatalf("a wrong code answers %d", status)
 	}
 	b.sees("that code is wrong")
 
 	// It did not cost the link.
 	b.fill("input[name=code]", s.code("bob"))
-	if status := b.click("main form button"); status != 200 || b.path() != "/" {
+	if status := b.click("form[action='/sign-in'] button"); status != 200 || b.path() != "/" {
 		t.Fatalf("signing in answers %d at %s", status, b.path())
 	}
 	b.sees("no request waits for your answer", "bob")
@@ -35,7 +35,7 @@ func TestSignIn(t *testing.T) {
 	other := s.browser(t, 360)
 	other.open(link)
 	other.fill("input[name=code]", s.code("bob"))
-	if status := other.click("main form button"); status != 403 {
+	if status := other.click("form[action='/sign-in'] button"); status != 403 {
 		t.Fatalf("a used link answers %d", status)
 	}
 	other.sees("not valid any more", "ssh jit-gateway web")
@@ -70,7 +70,7 @@ func TestDeepLinkSurvivesSignIn(t *testing.T) {
 			b.open(s.link(t, "bob"))
 		}
 		b.fill("input[name=code]", s.code("bob"))
-		b.click("main form button")
+		b.click("form[action='/sign-in'] button")
 		if b.path() != "/requests/"+r.ID {
 			t.Errorf("paste %v: landed at %s", paste, b.path())
 		}
@@ -86,7 +86,7 @@ func TestNoOpenRedirect(t *testing.T) {
 		b := s.browser(t, 360)
 		b.open(s.link(t, "bob") + "&next=" + next)
 		b.fill("input[name=code]", s.code("bob"))
-		b.click("main form button")
+		b.click("form[action='/sign-in'] button")
 		if got := eval[string](b, `location.origin`); got != s.URL {
 			t.Errorf("next=%s leads to %s", next, got)
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 // asset is one embedded file, compressed once.
@@ -19,9 +20,9 @@ type asset struct {
 	plain, gzip []byte
 }
 
-// loadAssets reads what lies below static. Files change with the binary only,
-// and their addresses in pages carry a hash, so browsers may keep them.
-func loadAssets() (map[string]asset, error) {
+// loadAssets reads what lies below static, once. Files change with the binary
+// only, and their addresses in pages carry a hash, so browsers may keep them.
+var loadAssets = sync.OnceValues(func() (map[string]asset, error) {
 	out := map[string]asset{}
 	err := fs.WalkDir(files, "static", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -58,7 +59,7 @@ func loadAssets() (map[string]asset, error) {
 		return nil, fmt.Errorf("read the page's files: %w", err)
 	}
 	return out, nil
-}
+})
 
 func (s *Server) static(w http.ResponseWriter, r *http.Request) {
 	a, ok := s.assets[r.URL.Path]

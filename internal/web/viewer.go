@@ -102,13 +102,21 @@ func (s *Server) viewer(r *http.Request) (*viewer, error) {
 			return nil, errNotSignedIn
 		}
 	}
-	if now.Sub(p.LastSeen) > touchEvery {
+	if now.Sub(p.LastSeen) > touchEvery && !byItself(r) {
 		if err := s.o.Pages.TouchPageSession(ctx, p.ID, now); err != nil {
 			return nil, err
 		}
 	}
 	p.Source = sourceOf(r)
 	return &viewer{User: u, page: p, Admin: s.o.Approvals.IsAdmin(u), Auditor: s.o.Approvals.IsAuditor(u)}, nil
+}
+
+// byItself reports whether a script asks while nobody does anything: the stream
+// of changes, and looking again after one. A page that lies open is no use of
+// it. A replay and watching are; they began with a click.
+func byItself(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "empty" &&
+		r.Pattern != "GET /sessions/{id}/play" && r.Pattern != "GET /sessions/{id}/watch"
 }
 
 // notSignedIn answers a page that needs a viewer. Strict cookies are absent
@@ -119,7 +127,7 @@ func (s *Server) notSignedIn(w http.ResponseWriter, r *http.Request, err error) 
 		s.fail(w, r, nil, err)
 		return
 	}
-	if r.Method != http.MethodGet || r.Header.Get("Accept") == "text/event-stream" {
+	if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Dest") == "empty" || r.Header.Get("Accept") == "text/event-stream" { // a form or a script
 		http.Error(w, "Signed out. Open the page again to sign in.", http.StatusUnauthorized)
 		return
 	}

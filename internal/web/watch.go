@@ -29,6 +29,12 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, v *viewer) error 
 	if !ok || s.o.Approvals.CanWatch(r.Context(), v.ID, row.GrantID) != nil {
 		return errNotFound
 	}
+	leave, ok := s.streams.enter(v.ID)
+	if !ok {
+		http.Error(w, "Too many pages are open.", http.StatusTooManyRequests)
+		return nil
+	}
+	defer leave()
 	if err := s.viewed(r, v, row, audit.SessionWatched, nil); err != nil {
 		return err
 	}
@@ -100,6 +106,13 @@ func (o *liveStream) send(event, data string) {
 		event = "event: " + event + "\n"
 	}
 	_, o.err = fmt.Fprintf(o.w, "%sdata: %s\n\n", event, data)
+}
+
+// id is what a browser says when it comes back.
+func (o *liveStream) id(n int64) {
+	if o.err == nil {
+		_, o.err = fmt.Fprintf(o.w, "id: %d\n", n)
+	}
 }
 
 func (o *liveStream) comment() {

@@ -102,6 +102,9 @@ func TestRequester(t *testing.T) {
 	b.fill("form[action$=token] input[name=code]", s.code("alice"))
 	b.click("form[action$=token] button")
 	b.sees("jit_pg_", "shown once")
+	if eval[bool](b, `document.body.hasAttribute("data-live")`) {
+		t.Error("a page that is shown this once would look again, and be gone")
+	}
 	b.open("/grants/" + r.GrantID)
 	b.seesNot("jit_pg_")
 	b.wide(360)

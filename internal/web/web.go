@@ -72,13 +72,15 @@ type Sessions interface {
 
 // Server serves the page.
 type Server struct {
-	o      Options
-	tmpl   map[string]*template.Template
-	assets map[string]asset
-	mux    http.Handler
-	looks  looks
-	limits limits
-	routed []string // patterns, for tests
+	o       Options
+	tmpl    map[string]*template.Template
+	assets  map[string]asset
+	mux     http.Handler
+	looks   looks
+	streams streams
+	beat    time.Duration // how often a stream without events says that it is alive
+	limits  limits
+	routed  []string // patterns, for tests
 }
 
 // New returns a Server, or an error that names the missing option.
@@ -98,7 +100,7 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o}
+	s := &Server{o: o, beat: beat}
 	var err error
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, err

@@ -7,20 +7,26 @@ const changed = document.getElementById("changed");
 // somebody is filling in is not pulled away from under them.
 if (document.body.hasAttribute("data-live") && "EventSource" in window) {
   const source = new EventSource("/events?after=" + document.body.dataset.live);
-  let timer;
+  let due;
   source.addEventListener("changed", () => {
-    clearTimeout(timer);
-    timer = setTimeout(refresh, 150);
+    due ??= setTimeout(() => {
+      due = undefined;
+      refresh();
+    }, 150);
   });
-  const out = () => {
+  const over = (text) => {
     source.close();
-    changed.firstElementChild.textContent = "You are signed out here. Sign in again";
-    changed.hidden = false;
+    tell(text);
   };
-  source.addEventListener("out", out);
+  source.addEventListener("out", () => over("You are signed out here. Sign in again"));
   // A stream that is refused is closed for good; a broken one reconnects.
-  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && out());
+  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && over("This page is not kept up to date any more. Open it again"));
   addEventListener("pagehide", () => source.close());
+}
+
+function tell(text) {
+  changed.firstElementChild.textContent = text;
+  changed.hidden = false;
 }
 
 // Passkeys: their module comes with the first click that needs it.
@@ -62,22 +68,24 @@ function busy() {
 }
 
 async function refresh() {
-  if (document.querySelector("#player, #watch")) return;
-  if (busy()) {
-    changed.hidden = false;
+  if (!document.body.dataset.here || document.querySelector("#player, #watch")) return;
+  const answer = await fetch(document.body.dataset.here, { headers: { Accept: "text/html" } }).catch(() => undefined);
+  const next = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [main, now] = [next && next.getElementById("main"), document.getElementById("main")];
+  if (!main || busy()) {
+    // Somebody at a form reads whether it still leads anywhere.
+    const form = document.activeElement?.form ?? now.querySelector(`details[open] form, form[action="${CSS.escape(location.pathname)}"]`);
+    const gone = main && form && ![...main.querySelectorAll("form")].some((f) => f.getAttribute("action") === form.getAttribute("action"));
+    tell(!answer ? "The gateway does not answer. Try again" : gone ? "This was answered or ended meanwhile: show it" : "Something changed here: show it");
     return;
   }
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) {
-    changed.hidden = false;
-    return;
-  }
-  const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const main = next.getElementById("main");
-  if (main) {
-    document.getElementById("main").replaceWith(document.adoptNode(main));
-    dress();
-  }
+  changed.hidden = true;
+  const at = now.contains(document.activeElement) ? document.activeElement : undefined;
+  const same = at && (at.id ? `#${CSS.escape(at.id)}` : at.getAttribute("href") && `a[href="${CSS.escape(at.getAttribute("href"))}"]`);
+  now.replaceWith(document.adoptNode(main));
+  dress();
+  if (same) main.querySelector(same)?.focus({ preventScroll: true }); // who goes by keyboard stays where they were
+  if (document.title !== next.title) document.getElementById("said").textContent = document.title = next.title;
 }
 
 // A page of what goes on now looks again by itself.
