@@ -6,7 +6,7 @@
 set -eu
 
 demo="gcc libc6-dev openssh-client openssh-server postgresql-15 postgresql-client-15 libnss-wrapper rsync"
-test="$demo git curl ssh-audit chromium rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd openssl pebble
+test="$demo git curl ssh-audit chromium-headless-shell rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd openssl pebble
  sqlite3 libconfig9 liborcania2.3 libyder2.0 libhoel1.4 librhonabwy1.1 libulfius2.7 libiddawc1.1 liboath0 libcbor0.8 libjansson4 libldap-2.5-0"
 clients="$demo haproxy ansible-core python3-paramiko python3-asyncssh putty-tools dropbear-bin curl lftp git sshfs
  python3-psycopg2 python3-psycopg python3-asyncpg libpostgresql-jdbc-java default-jdk-headless libdbd-pg-perl nodejs"

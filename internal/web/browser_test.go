@@ -19,6 +19,15 @@ import (
 // chrome is one Chromium for the whole package; every tab has cookies of its own.
 var chrome context.Context
 
+// chromium is Chromium without windows around its pages. JIT_CHROMIUM names
+// another one, such as /usr/bin/chromium.
+func chromium() string {
+	if path := os.Getenv("JIT_CHROMIUM"); path != "" {
+		return path
+	}
+	return "/usr/bin/chromium-headless-shell"
+}
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -28,7 +37,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.UserDataDir(dir),
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium()), chromedp.UserDataDir(dir),
 		chromedp.IgnoreCertErrors, chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("hide-scrollbars", true))
 	if os.Geteuid() == 0 {
