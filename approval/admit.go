@@ -152,7 +152,7 @@ func (s *Service) admit(ctx context.Context, u identity.User, g Grant, t invento
 		}
 	}
 	g.End = shortened(g, rule)
-	return Admission{ok: true, grant: g, user: u, target: t, rule: rule, source: in.Source, key: in.KeyFingerprint, token: in.Token, at: now}, nil
+	return Admission{&admitted{grant: g, user: u, target: t, rule: rule, source: in.Source, key: in.KeyFingerprint, token: in.Token}}, nil
 }
 
 // shortened is the end of the window under a rule that has become shorter.
@@ -225,38 +225,39 @@ func (s *Service) noGrant(u identity.User, t inventory.Target, in AdmitInput) er
 // command: user, key, target, rules, grant and the age of its factor. It
 // takes no factor. The Admission that it returns has the current end and rule.
 func (s *Service) Recheck(ctx context.Context, a Admission) (Admission, error) {
-	if !a.ok {
+	was := a.of
+	if was == nil {
 		return Admission{}, errors.New("recheck: no admission")
 	}
 	if err := s.clock(ctx); err != nil {
 		return Admission{}, err
 	}
-	u, err := s.caller(ctx, Caller{UserID: a.user.ID, KeyFingerprint: a.key, Source: a.source})
+	u, err := s.caller(ctx, Caller{UserID: was.user.ID, KeyFingerprint: was.key, Source: was.source})
 	if err != nil {
 		return Admission{}, err
 	}
-	g, err := s.o.Grants.Grant(ctx, a.grant.ID)
+	g, err := s.o.Grants.Grant(ctx, was.grant.ID)
 	if err != nil {
 		return Admission{}, fmt.Errorf("read grant: %w", err)
 	}
 	if !g.Live(s.o.Now()) {
 		return Admission{}, &GrantError{ErrEnded, g, fmt.Sprintf("grant %s has ended", g.ID)}
 	}
-	t, ok := s.o.Inventory.Target(a.target.Name)
+	t, ok := s.o.Inventory.Target(was.target.Name)
 	if !ok {
-		return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s is no longer in the inventory", a.target.Name)}
+		return Admission{}, &GrantError{ErrForbidden, g, fmt.Sprintf("%s is no longer in the inventory", was.target.Name)}
 	}
 	if err := s.intact(ctx, g); err != nil {
 		return Admission{}, err
 	}
-	rule, err := s.check(ctx, u, g, t, a.source)
+	rule, err := s.check(ctx, u, g, t, was.source)
 	if err != nil {
 		return Admission{}, err
 	}
 	if err := factorFits(g, t, rule); err != nil {
 		return Admission{}, err
 	}
-	i := binding(g, rule, AdmitInput{Caller: Caller{KeyFingerprint: a.key, Source: a.source}, Token: a.token})
+	i := binding(g, rule, AdmitInput{Caller: Caller{KeyFingerprint: was.key, Source: was.source}, Token: was.token})
 	if i < 0 {
 		return Admission{}, &GrantError{ErrCodeNeeded, g, fmt.Sprintf("grant %s: this key and address no longer pass", g.ID)}
 	}
@@ -267,6 +268,5 @@ func (s *Service) Recheck(ctx context.Context, a Admission) (Admission, error) {
 	if !s.o.Now().Before(g.End) {
 		return Admission{}, &GrantError{ErrEnded, g, fmt.Sprintf("grant %s has ended under the rule as it is now", g.ID)}
 	}
-	a.user, a.target, a.rule, a.grant, a.at = u, t, rule, g, s.o.Now()
-	return a, nil
+	return Admission{&admitted{grant: g, user: u, target: t, rule: rule, source: was.source, key: was.key, token: was.token}}, nil
 }
