@@ -68,37 +68,12 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 	l.s.links[l.sess.ID()] = l
 	l.s.mu.Unlock()
 	left, lost := make(chan struct{}), make(chan struct{})
-	l.guard("ssh client channels", func() { l.eachChannel(chans, l.fromClient) })
-	l.guard("ssh target channels", func() { l.eachChannel(l.up.chans, l.fromTarget) })
-	l.guard("ssh client requests", func() { l.clientGlobals(reqs) })
-	l.guard("ssh target requests", func() { l.targetGlobals() })
-	l.guard("ssh wait", func() { l.down.Wait(); close(left) })
-	l.guard("ssh wait", func() { l.up.Wait(); close(lost) })
-	watch, stop := context.WithCancel(l.ctx)
-	l.guard("ssh keepalive", func() { l.keepalive(watch) })
-	l.guard("ssh warnings", func() { l.warn(watch) })
-
-	outcome := session.Outcome{Cause: "logout"}
-	select {
-	case <-left:
-		if l.ctx.Err() != nil { // cut, not left
-			l.end(context.Cause(l.ctx), left)
-		}
-		l.passInput(&l.input, leaveWait)
-	case <-lost:
-		outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
-		select {
-		case <-left: // both went at once: the user left
-			outcome = session.Outcome{Cause: "logout"}
-		case <-l.ctx.Done():
-			l.end(context.Cause(l.ctx), left)
-		case <-time.After(20 * time.Millisecond):
-			l.end(fmt.Errorf("the connection to %s was lost", display.Line(l.adm.Target().Name, 64)), left)
-		}
-	case <-l.ctx.Done():
-		l.end(context.Cause(l.ctx), left)
-	}
-	stop()
+	l.guard("ssh client", func() { l.each(chans, reqs, l.fromClient, l.clientGlobal); close(left) })
+	l.guard("ssh target", func() { l.each(l.up.chans, l.up.reqs, l.fromTarget, refuseGlobal); close(lost) })
+	letDown, letUp := l.keepAlive(l.down), l.keepAlive(l.up)
+	outcome := l.wait(left, lost)
+	letDown()
+	letUp()
 	l.s.mu.Lock()
 	delete(l.s.links, l.sess.ID()) // before the wait: nobody adds to it any more
 	l.s.mu.Unlock()
@@ -106,6 +81,42 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 	l.down.Close()
 	l.wg.Wait()
 	return outcome
+}
+
+// wait passes on warnings until one side is gone or the session ends, and says
+// farewell.
+func (l *link) wait(left, lost <-chan struct{}) session.Outcome {
+	outcome := session.Outcome{Cause: "logout"}
+	warnings := l.sess.Warnings()
+	for {
+		select {
+		case w, ok := <-warnings:
+			if !ok {
+				warnings = nil
+				continue
+			}
+			l.guard("ssh warnings", func() { l.tell(w.Text); l.warned(w) })
+			continue
+		case <-left:
+			if l.ctx.Err() != nil { // cut, not left
+				l.end(context.Cause(l.ctx), left)
+			}
+			l.passInput(&l.input, leaveWait)
+		case <-lost:
+			outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
+			select {
+			case <-left: // both went at once: the user left
+				outcome = session.Outcome{Cause: "logout"}
+			case <-l.ctx.Done():
+				l.end(context.Cause(l.ctx), left)
+			case <-time.After(20 * time.Millisecond):
+				l.end(fmt.Errorf("the connection to %s was lost", display.Line(l.adm.Target().Name, 64)), left)
+			}
+		case <-l.ctx.Done():
+			l.end(context.Cause(l.ctx), left)
+		}
+		return outcome
+	}
 }
 
 // guard runs fn in a goroutine that run waits for; its panic ends this
@@ -118,22 +129,40 @@ func (l *link) guard(name string, fn func()) {
 	})
 }
 
-// eachChannel serves what one side opens.
-func (l *link) eachChannel(chans <-chan ssh.NewChannel, serve func(ssh.NewChannel)) {
+// each takes what one side opens, and answers what it asks of the connection
+// as a whole, in turn, until that connection ends.
+func (l *link) each(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, serve func(ssh.NewChannel), answer func(*ssh.Request)) {
 	var open atomic.Int32
-	pace := newPace()
-	for nc := range chans {
-		if open.Add(1) > maxSessions+maxForwards {
-			open.Add(-1)
-			nc.Reject(ssh.ResourceShortage, "too many channels at once")
-			continue
-		}
-		l.guard("ssh channel", func() {
-			defer open.Add(-1)
-			if pace.Wait(l.ctx) == nil {
-				serve(nc)
+	channels, requests := newPace(), newPace()
+	for chans != nil || reqs != nil {
+		select {
+		case nc, ok := <-chans:
+			if !ok {
+				chans = nil
+				continue
 			}
-		})
+			if open.Add(1) > maxSessions+maxForwards {
+				open.Add(-1)
+				nc.Reject(ssh.ResourceShortage, "too many channels at once")
+				continue
+			}
+			l.guard("ssh channel", func() {
+				defer open.Add(-1)
+				if channels.Wait(l.ctx) == nil {
+					serve(nc)
+				}
+			})
+		case r, ok := <-reqs:
+			if !ok {
+				reqs = nil
+				continue
+			}
+			if requests.Wait(l.ctx) != nil {
+				r.Reply(false, nil)
+				continue
+			}
+			answer(r)
+		}
 	}
 }
 
@@ -249,82 +278,59 @@ func (l *link) tell(text string) {
 	}
 }
 
-func (l *link) warn(ctx context.Context) {
-	for {
-		select {
-		case w, ok := <-l.sess.Warnings():
-			if !ok {
-				return
-			}
-			l.tell(w.Text)
-			l.warned(ctx, w)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // warned puts a warning into the log. A log that does not answer ends the
 // session by other means; the warning was given.
-func (l *link) warned(ctx context.Context, w session.Warning) {
+func (l *link) warned(w session.Warning) {
 	ev := audit.Event{Type: audit.SessionWarned, Outcome: audit.Success, Actor: audit.Gateway, Detail: map[string]string{"left": w.Left.String()}}
-	if err := l.sess.Audit(ctx, ev); err != nil {
+	if err := l.sess.Audit(l.ctx, ev); err != nil {
 		l.s.o.Log.Warn("a warning was not logged", "session", l.sess.ID(), "error", err)
 	}
 }
 
-// keepalive asks both sides whether they live.
-func (l *link) keepalive(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for _, leg := range []struct {
-		conn  ssh.Conn
-		close func() error
-	}{{l.down, l.down.Close}, {l.up, l.up.Close}} {
-		wg.Go(func() {
-			t := time.NewTicker(l.s.o.Keepalive)
-			defer t.Stop()
-			for {
-				select {
-				case <-t.C:
-				case <-ctx.Done():
-					return
-				}
-				dead := time.AfterFunc(3*l.s.o.Keepalive, func() { leg.close() })
-				_, _, err := leg.conn.SendRequest("keepalive@openssh.com", true, nil)
-				dead.Stop()
-				if err != nil {
-					return
-				}
-			}
-		})
+// keepAlive asks one side whether it lives, again and again until stop.
+// Nothing waits in between: idle sessions are many, and goroutines have stacks.
+func (l *link) keepAlive(conn ssh.Conn) (stop func()) {
+	every := l.s.o.Keepalive
+	var mu sync.Mutex // held while asking begins: no goroutine begins after stop
+	var next *time.Timer
+	stopped := false
+	ask := func() {
+		dead := time.AfterFunc(3*every, func() { conn.Close() })
+		defer dead.Stop()
+		if _, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+			next.Reset(every)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	next = time.AfterFunc(every, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !stopped {
+			l.guard("ssh keepalive", ask)
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		next.Stop()
 	}
 }
 
-// clientGlobals answers requests that belong to no channel.
-func (l *link) clientGlobals(reqs <-chan *ssh.Request) {
-	pace := newPace()
-	for r := range reqs {
-		if pace.Wait(l.ctx) != nil {
-			r.Reply(false, nil)
-			continue
-		}
-		switch r.Type {
-		case "tcpip-forward", "cancel-tcpip-forward":
-			l.remoteListen(r)
-		case "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com":
-			l.remoteListenSocket(r)
-		case "no-more-sessions@openssh.com":
-			l.noMore.Store(true)
-			r.Reply(true, nil)
-		default: // a keepalive is content with any answer
-			r.Reply(false, nil)
-		}
-	}
-}
-
-func (l *link) targetGlobals() {
-	for r := range l.up.reqs {
+// clientGlobal answers a request that belongs to no channel.
+func (l *link) clientGlobal(r *ssh.Request) {
+	switch r.Type {
+	case "tcpip-forward", "cancel-tcpip-forward":
+		l.remoteListen(r)
+	case "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com":
+		l.remoteListenSocket(r)
+	case "no-more-sessions@openssh.com":
+		l.noMore.Store(true)
+		r.Reply(true, nil)
+	default: // a keepalive is content with any answer
 		r.Reply(false, nil)
 	}
 }
+
+func refuseGlobal(r *ssh.Request) { r.Reply(false, nil) }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 
 	"jit-gateway/approval"
 	"jit-gateway/ca"
@@ -122,27 +123,47 @@ func (o *outer) serve(sc *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-ch
 	defer o.cancel(errClientGone)
 	stop := context.AfterFunc(o.ctx, func() { sc.Close() })
 	defer stop()
-	o.wg.Go(func() { o.global(reqs) })
-	pace := newPace()
-	for nc := range chans {
-		if o.channels.Add(1) > maxOuterChannels {
-			o.channels.Add(-1)
-			nc.Reject(ssh.ResourceShortage, "too many channels at once")
-			continue
-		}
-		o.wg.Go(func() {
-			defer o.channels.Add(-1)
-			err := proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error {
-				if pace.Wait(o.ctx) == nil {
-					o.channel(nc)
-				}
-				return nil
-			})
-			if err != nil {
-				sc.Close()
+	channels, requests := newPace(), newPace()
+	for chans != nil || reqs != nil {
+		select {
+		case nc, ok := <-chans:
+			if !ok {
+				chans = nil
+				continue
 			}
-		})
+			o.open(sc, nc, channels)
+		case r, ok := <-reqs:
+			if !ok {
+				reqs = nil
+				continue
+			}
+			if requests.Wait(o.ctx) != nil {
+				r.Reply(false, nil)
+				continue
+			}
+			o.global(r)
+		}
 	}
+}
+
+func (o *outer) open(sc *ssh.ServerConn, nc ssh.NewChannel, pace *rate.Limiter) {
+	if o.channels.Add(1) > maxOuterChannels {
+		o.channels.Add(-1)
+		nc.Reject(ssh.ResourceShortage, "too many channels at once")
+		return
+	}
+	o.wg.Go(func() {
+		defer o.channels.Add(-1)
+		err := proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error {
+			if pace.Wait(o.ctx) == nil {
+				o.channel(nc)
+			}
+			return nil
+		})
+		if err != nil {
+			sc.Close()
+		}
+	})
 }
 
 func (o *outer) channel(nc ssh.NewChannel) {
@@ -194,20 +215,13 @@ func (o *outer) identity() proxy.Identity {
 	return id
 }
 
-// global answers requests that belong to no channel. A keepalive wants any
+// global answers a request that belongs to no channel. A keepalive wants any
 // answer; everything else is refused.
-func (o *outer) global(reqs <-chan *ssh.Request) {
-	pace := newPace()
-	for r := range reqs {
-		if pace.Wait(o.ctx) != nil {
-			r.Reply(false, nil)
-			continue
-		}
-		if r.Type == "tcpip-forward" || strings.HasPrefix(r.Type, "streamlocal-forward") {
-			o.refused("remote forwarding", "the gateway listens for nobody")
-		}
-		r.Reply(false, nil)
+func (o *outer) global(r *ssh.Request) {
+	if r.Type == "tcpip-forward" || strings.HasPrefix(r.Type, "streamlocal-forward") {
+		o.refused("remote forwarding", "the gateway listens for nobody")
 	}
+	r.Reply(false, nil)
 }
 
 func (o *outer) refuse(nc ssh.NewChannel, why string) {

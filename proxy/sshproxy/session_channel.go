@@ -45,7 +45,7 @@ type sessionChannel struct {
 	l        *link
 	id       uint32 // in the recording
 	down, up ssh.Channel
-	wg       sync.WaitGroup // pumps and both requests loops
+	wg       sync.WaitGroup // pumps and the target's requests
 	output   latch          // held while output is coming, or a start is under way
 	input    latch          // held while what the client sent is on its way
 	errMu    sync.Mutex     // stderr towards the client: the target's and ours
@@ -94,8 +94,8 @@ func (l *link) session(nc ssh.NewChannel) {
 		delete(l.live, c)
 		l.mu.Unlock()
 	}()
-	c.wg.Go(func() { c.clientRequests(reqs) })
 	c.wg.Go(func() { c.targetRequests(upReqs) })
+	c.clientRequests(reqs)
 	c.wg.Wait()
 	c.finish()
 }
@@ -204,24 +204,29 @@ func (c *sessionChannel) start() {
 	passed, passed2 := c.input.hold(), c.l.input.hold()
 	c.wg.Go(func() { defer passed(); defer passed2(); c.pump(t.in, c.copyIn) })
 	done1, done2 := c.output.hold(), c.output.hold()
-	c.wg.Go(func() { defer done1(); c.pump(t.out, c.copyOut) })
-	c.wg.Go(func() { defer done2(); c.pump(t.err, c.copyErr) })
 	c.wg.Go(func() {
-		<-c.output.free()
-		// A client that has sent its own EOF closes the channel at ours, and
-		// the exit status would come too late (ControlPersist shows it).
-		t := time.NewTimer(exitWait)
-		select {
-		case <-c.exited:
-		case <-t.C:
-		}
-		t.Stop()
-		c.errMu.Lock() // the library lets nobody write meanwhile
-		defer c.errMu.Unlock()
-		if !c.l.ending.Load() {
-			c.down.CloseWrite()
-		}
+		func() { defer done1(); c.pump(t.out, c.copyOut) }()
+		c.endOutput()
 	})
+	c.wg.Go(func() { defer done2(); c.pump(t.err, c.copyErr) })
+}
+
+// endOutput tells the client that no more output comes.
+func (c *sessionChannel) endOutput() {
+	<-c.output.free()
+	// A client that has sent its own EOF closes the channel at ours, and
+	// the exit status would come too late (ControlPersist shows it).
+	t := time.NewTimer(exitWait)
+	select {
+	case <-c.exited:
+	case <-t.C:
+	}
+	t.Stop()
+	c.errMu.Lock() // the library lets nobody write meanwhile
+	defer c.errMu.Unlock()
+	if !c.l.ending.Load() {
+		c.down.CloseWrite()
+	}
 }
 
 // fail ends the channel with a sentence: a malformed packet, a record that
