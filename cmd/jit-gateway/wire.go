@@ -229,6 +229,7 @@ func build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *gateway,
 	g.job("postgres", g.postgres.Run)
 	g.job("debug socket", g.serveDebug)
 	g.job("memory", trimMemory)
+	g.job("memory", packMemory)
 	reports, err := g.newReports(signer)
 	if err != nil {
 		return nil, err
