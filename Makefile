@@ -67,11 +67,15 @@ fmt-check:
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$out" ]; then echo "gofmt would change these files (make fmt):"; echo "$$out"; exit 1; fi
 
+# Both look at what the tests are built of, so that a new machine compiles the
+# dependencies once, not once with the race detector and once without.
 vet:
-	go vet ./...
+	go vet -race ./...
 
 lint: ## staticcheck
-	go tool staticcheck ./...
+	@mkdir -p bin
+	@go build -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	GOFLAGS='$(GOFLAGS) -race' bin/staticcheck ./...
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@testdata/fuzz.sh $(or $(FUZZTIME),30s)

@@ -47,10 +47,10 @@ func (p *Postgres) Standby(ctx context.Context, dir string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Exec(ctx, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'"); err == nil {
-		err = p.Exec(ctx, "postgres", "SELECT pg_reload_conf()")
+	if err := p.Exec(ctx, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'"); err != nil {
+		return s, err
 	}
-	return s, err
+	return s, p.Exec(ctx, "postgres", "SELECT pg_reload_conf()")
 }
 
 // Promote ends the following.

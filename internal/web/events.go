@@ -34,7 +34,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, v *viewer) error
 		return err
 	}
 	after = seen(r, after)
-	if v, err = s.viewer(r); err != nil { // again, now that nothing can slip past the cursor
+	if _, err = s.viewer(r); err != nil { // again, now that nothing can slip past the cursor
 		return err
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
