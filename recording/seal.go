@@ -34,6 +34,7 @@ func (w *Writer) Seal(outcome string) (Seal, error) {
 	stopTimer(w.commitTimer)
 	stopTimer(w.ageTimer)
 	stalled, broken, failure := w.stalled, w.broken, w.err
+	w.final = true
 	w.mu.Unlock()
 	if stalled {
 		return w.leave(failure, w.jobs.Wait)
@@ -63,7 +64,11 @@ func (w *Writer) Seal(outcome string) (Seal, error) {
 		}
 	}
 	w.mu.Lock()
+	if !broken && err == nil {
+		w.durable = w.seq
+	}
 	w.dismiss()
+	w.wake.Broadcast()
 	w.mu.Unlock()
 	w.closeFiles()
 	w.dir.forget(w)

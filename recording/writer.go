@@ -73,6 +73,7 @@ type Writer struct {
 	err    error
 	failed chan struct{}
 	sealed bool // no more events
+	final  bool // Seal writes the rest itself: no worker begins any more
 	broken bool // what is on the disk is in doubt: Seal must look at it afresh
 	spent  bool // the reserve was given up for this recording: finish it
 
@@ -298,7 +299,7 @@ func (w *Writer) ticked() {
 // held. Who waits for a sync that is under way kicks at each broadcast: there
 // is nothing to do for a worker then, and it would wake the waiter again.
 func (w *Writer) kick() {
-	if !w.running && w.due() {
+	if !w.running && !w.final && w.due() {
 		w.running = true
 		w.jobs.Add(1)
 		go w.work()
