@@ -75,19 +75,15 @@ func TestG8DroppedLinesAreGoneAfterTheSearch(t *testing.T) {
 	if err := db.BeginSession(t.Context(), row, audit.Event{Type: audit.SessionStarted}); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.IndexLines(t.Context(), "S1", []store.Line{{Kind: "output", Text: "hunter2correcthorse"}}); err != nil {
+	if err := db.IndexLines(t.Context(), "S1", []store.Line{{Kind: "output", Text: "hunter2correcthorse"}, {Kind: "output", Text: "other text"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.lines.write.ExecContext(t.Context(), "PRAGMA busy_timeout = 0"); err != nil {
 		t.Fatal(err)
 	}
-	search, err := db.lines.read.BeginTx(t.Context(), nil)
-	if err != nil {
+	search, err := db.lines.read.QueryContext(t.Context(), "SELECT text FROM lines")
+	if err != nil || !search.Next() {
 		t.Fatal(err)
-	}
-	var n int
-	if err := search.QueryRow("SELECT count(*) FROM lines").Scan(&n); err != nil || n != 1 {
-		t.Fatal(n, err)
 	}
 	kept := func() (where []string) {
 		for _, suffix := range []string{"", "-wal"} {
@@ -107,7 +103,7 @@ func TestG8DroppedLinesAreGoneAfterTheSearch(t *testing.T) {
 	if len(kept()) == 0 {
 		t.Fatal("the search was not in the way")
 	}
-	if err := search.Rollback(); err != nil {
+	if err := search.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.DropIndex(t.Context(), "S9"); err != nil {

@@ -72,7 +72,7 @@ func (w *writer) attempt(group []*job) (first *audit.Leaf, got outcome, err erro
 			j.err = fmt.Errorf("wait for the store: %w", j.ctx.Err())
 			continue
 		}
-		if err := w.one(t, j); err != nil {
+		if err := w.one(t, j, len(group) == 1); err != nil {
 			return nil, w.giveUp(group, err), err
 		}
 	}
@@ -221,9 +221,16 @@ func (w *writer) there(first *audit.Leaf) (bool, error) {
 	return leaf == string(first.Data), errors.Join(err, rows.Err())
 }
 
-// one runs a job in a savepoint, so that its failure undoes only itself. Its
-// error says that the whole transaction is lost.
-func (w *writer) one(t *tx, j *job) error {
+// one runs a job in a savepoint, so that its failure undoes only itself; one
+// that is alone needs none. Its error says that the whole transaction is lost.
+func (w *writer) one(t *tx, j *job, alone bool) error {
+	if alone {
+		j.err = protect(j.fn, t)
+		if again := w.db.dialect.Again; j.err != nil && again != nil && again(j.err) {
+			w.broken = j.err // it is tried again
+		}
+		return j.err
+	}
 	if err := w.exec("SAVEPOINT change"); err != nil {
 		return fmt.Errorf("begin a change of the store: %w", err)
 	}
