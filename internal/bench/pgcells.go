@@ -179,7 +179,7 @@ func (w *pgWorld) idle(ctx context.Context, p *path) (s sample, err error) {
 			return s, err
 		}
 	}
-	time.Sleep(3 * time.Second)
+	time.Sleep(11 * time.Second) // when it is quiet, the gateway gives its garbage back
 	after, err := memory(p.pids)
 	if err != nil {
 		return s, err
