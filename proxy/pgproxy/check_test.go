@@ -132,6 +132,8 @@ func TestAround(t *testing.T) {
 		{[]hbaRule{all, gw, host, local}, 1, true},
 		{[]hbaRule{gw}, 0, false},
 		{[]hbaRule{line("+s", "10.0.0.0", "255.0.0.0", "scram-sha-256"), host, local}, 1, true},
+		{[]hbaRule{line("+s", "10.0.0.4", "255.255.255.252", "scram-sha-256"), host, local}, 1, true},
+		{[]hbaRule{line("+s", "fe80::", "ffff:ffff:ffff:ffff::", "scram-sha-256"), host, local}, 1, true},
 		{[]hbaRule{line("+s", "10.0.0.1", one, "trust"), host, local}, 1, true},
 		{[]hbaRule{line("+s", "fe80::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "scram-sha-256"), host, local}, 0, true},
 		{[]hbaRule{line("+orders", "10.0.0.9", one, "scram-sha-256"), gw, host, local}, 1, true},

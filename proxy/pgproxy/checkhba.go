@@ -29,7 +29,7 @@ func (r hbaRule) single() bool {
 	case "", "all", "samenet":
 		return false
 	}
-	return r.mask == "" || strings.Trim(r.mask, "255.") == "" || strings.Trim(r.mask, "f:") == ""
+	return r.mask == "" || r.mask == "255.255.255.255" || r.mask == "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 }
 
 // A loginName is a role whose ways in are looked for: what lines call it.

@@ -77,8 +77,10 @@ func (f *fromServer) begin(s *scanner, typ byte, size int) (keep int, err error)
 		}
 	case 'N', 'A':
 		if e := t.besides(size); e != nil {
-			s.drop = true
 			t.overrun(e)
+			s.drop = true
+		} else if t.over != nil || t.purge {
+			s.drop = true
 		}
 	case 'H', 'W', 'c':
 	default:
