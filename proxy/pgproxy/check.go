@@ -175,6 +175,13 @@ func (k *checker) setup(ctx context.Context) error {
 			wrong = append(wrong, f+" is missing")
 		}
 	}
+	rows, err = k.c.query(ctx, "SELECT a.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles a ON a.oid = m.member WHERE g.rolname = $1 ORDER BY 1", setupOwner)
+	if err != nil {
+		return fmt.Errorf("look at who is a member of %s: %w", setupOwner, err)
+	}
+	for _, r := range rows {
+		k.bad("members of "+setupOwner, r[0]+" may make roles as it", "REVOKE "+setupOwner+" FROM "+quoteIdent(r[0])+";")
+	}
 	if len(wrong) > 0 {
 		k.bad("functions", strings.Join(wrong, "; "), setupHint(k.t))
 	} else {

@@ -43,6 +43,7 @@ func TestCheck(t *testing.T) {
 		{"ALTER ROLE jit_gateway CREATEROLE", "ALTER ROLE jit_gateway NOCREATEROLE", "administrator's attributes"},
 		{"GRANT orders_ro TO jit_gateway", "REVOKE orders_ro FROM jit_gateway", "administrator's memberships"},
 		{"ALTER FUNCTION jit_gateway.drop_role(text) RESET search_path", "ALTER FUNCTION jit_gateway.drop_role(text) SET search_path = pg_catalog, pg_temp", "functions"},
+		{"GRANT jit_gateway_owner TO orders_static", "REVOKE jit_gateway_owner FROM orders_static", "members of jit_gateway_owner"},
 		{"INSERT INTO jit_gateway.allowed_roles VALUES ('pg_monitor')", "DELETE FROM jit_gateway.allowed_roles WHERE name = 'pg_monitor'", "allowed roles"},
 		{"ALTER ROLE orders_ro LOGIN", "ALTER ROLE orders_ro NOLOGIN", "role orders_ro"},
 		{"GRANT pg_execute_server_program TO orders_rw", "REVOKE pg_execute_server_program FROM orders_rw", "role orders_rw"},
@@ -86,6 +87,24 @@ func TestSetupRunsTwice(t *testing.T) {
 	}
 	for range 2 {
 		pg.MustExec(t, "orders", sql)
+	}
+}
+
+// A schema that was there before, with a trigger of somebody's in it, would
+// run that as the superuser who sets the gateway up.
+func TestSetupRefusesAnotherOwnersSchema(t *testing.T) {
+	pg, ctx := database(t), t.Context()
+	sql, err := SetupSQL(target(pg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pg.MustExec(t, "postgres", "CREATE DATABASE squatted")
+	defer pg.MustExec(t, "postgres", "DROP DATABASE squatted")
+	pg.MustExec(t, "squatted", `CREATE SCHEMA jit_gateway AUTHORIZATION orders_rw; CREATE TABLE jit_gateway.allowed_roles (name name PRIMARY KEY);
+		CREATE FUNCTION jit_gateway.mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE public.mine (); RETURN NEW; END $$;
+		CREATE TRIGGER mine BEFORE INSERT ON jit_gateway.allowed_roles FOR EACH ROW EXECUTE FUNCTION jit_gateway.mine()`)
+	if err := pg.Exec(ctx, "squatted", sql); err == nil || !strings.Contains(err.Error(), "belongs to somebody else") {
+		t.Errorf("the set-up in a squatted schema: %v", err)
 	}
 }
 

@@ -6,6 +6,13 @@
 -- nothing else. Every session role is a member of {{.Sessions}}, which
 -- pg_hba.conf names.
 BEGIN;
+-- What somebody else put into a schema of this name would run with the rights
+-- of whoever runs this.
+DO $jit$ BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner WHERE n.nspname = '{{.Schema}}' AND r.rolname <> '{{.Owner}}') THEN
+    RAISE EXCEPTION 'the schema {{.Schema}} belongs to somebody else: see what is in it, and drop it first';
+  END IF;
+END $jit$;
 DO $jit$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{{.Owner}}') THEN CREATE ROLE {{.Owner}} NOLOGIN; END IF;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{{.Sessions}}') THEN CREATE ROLE {{.Sessions}} NOLOGIN; END IF;
