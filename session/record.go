@@ -91,6 +91,35 @@ func SealEvent(r Row, seal recording.Seal) audit.Event {
 	return ev
 }
 
+// A Finder reads events of the audit log, newest first.
+type Finder interface {
+	FindEvents(ctx context.Context, f audit.Filter) ([]audit.Event, error)
+}
+
+// Logged returns what the audit log has of a session's recording, to be
+// compared with a recording.Report: the last segment, which vouches for those
+// before it, and the hash of the seal; none, and empty, where it has none.
+func Logged(ctx context.Context, log Finder, id string) (leaves []recording.SegmentInfo, seal string, err error) {
+	for _, t := range []audit.Type{audit.RecordingSegment, audit.RecordingSealed} {
+		found, err := log.FindEvents(ctx, audit.Filter{Session: id, Types: []audit.Type{t}, Limit: 1})
+		if err != nil {
+			return nil, "", fmt.Errorf("look for the recording of session %s in the audit log: %w", id, err)
+		}
+		for _, ev := range found {
+			if t == audit.RecordingSealed {
+				seal = ev.Detail["hash"]
+				continue
+			}
+			n, err := strconv.Atoi(ev.Detail["index"])
+			if err != nil || n < 0 {
+				return nil, "", fmt.Errorf("event %d of the audit log names no segment", ev.Seq)
+			}
+			leaves = append(leaves, recording.SegmentInfo{Index: n, Hash: ev.Detail["hash"]})
+		}
+	}
+	return leaves, seal, nil
+}
+
 // watchRecorder ends the session when its recording fails (G2).
 func (s *Session) watchRecorder() {
 	select {

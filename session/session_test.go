@@ -21,6 +21,7 @@ import (
 // approvals run.
 func bubble(t *testing.T, o world.Options, test func(t *testing.T, w *world.World)) {
 	t.Helper()
+	t.Parallel() // hours of simulated time are many commits, and most of what it takes is waiting for the disk
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}

@@ -116,6 +116,7 @@ type Options struct {
 // Log takes events that change no row.
 type Log interface {
 	Append(ctx context.Context, ev audit.Event) (audit.Event, error)
+	FindEvents(ctx context.Context, f audit.Filter) ([]audit.Event, error)
 }
 
 // Public is how people reach the gateway.

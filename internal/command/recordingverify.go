@@ -9,6 +9,7 @@ import (
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/display"
 	"jit-gateway/internal/store"
+	"jit-gateway/session"
 )
 
 type recordingVerifyCmd struct {
@@ -81,7 +82,20 @@ func (c *call) verifyRecording(id string) verifyJSON {
 	}
 	defer rd.Close()
 	rep := rd.Verify()
-	return verifyJSON{Session: row.ID, OK: rep.OK, Report: reportView(rep), Text: rep.String()}
+	out := verifyJSON{Session: row.ID, OK: rep.OK, Report: reportView(rep), Text: rep.String()}
+	// A file that somebody made anew is intact in itself.
+	leaves, seal, err := session.Logged(c.ctx, c.r.o.Log, row.ID)
+	if err != nil {
+		out.OK, out.Text = false, out.Text+"  NOT compared with the audit log: "+err.Error()+"\n"
+		return out
+	}
+	switch bad := rep.Compare(leaves, seal); {
+	case len(bad) > 0:
+		out.OK, out.Text = false, out.Text+fmt.Sprintf("  NOT the one that was recorded: segment %d: %s\n", bad[0].Segment, bad[0].What)
+	case seal != "":
+		out.Text += "  the audit log has the same seal\n"
+	}
+	return out
 }
 
 // lineByLine is display.Line for a text that has lines of its own.

@@ -89,7 +89,7 @@ func TestSessionsWatchTerminateReplay(t *testing.T) {
 		if out := w.ok("carol", "", "recording", "export", s.ID()); !strings.HasPrefix(out, "{") || !strings.Contains(out, `"version":2`) {
 			w.Errorf("%q", out)
 		}
-		if out := w.ok("carol", "", "recording", "verify", s.ID()); !strings.Contains(out, "intact") {
+		if out := w.ok("carol", "", "recording", "verify", s.ID()); !strings.Contains(out, "intact") || !strings.Contains(out, "the audit log has the same seal") {
 			w.Error(out)
 		}
 		w.ok("carol", "", "recording", "verify", "--all")
@@ -106,6 +106,16 @@ func TestSessionsWatchTerminateReplay(t *testing.T) {
 		// A file that is gone is no recording that was never made.
 		w.must(w.rec.Remove(s.ID()))
 		w.fails(Failed, "carol", "", []string{"recording", "replay", s.ID()}, "The recording of "+s.ID()+" is missing. See: ssh jit-gateway audit verify")
+
+		// A file that somebody made anew is intact in itself, and not what was recorded.
+		anew, err := w.rec.Create(recording.Header{Session: s.ID(), User: "alice", Grant: s.Row().GrantID}, recording.Options{})
+		w.must(err)
+		w.must(anew.Output(1, 1, []byte("nothing happened\r\n")))
+		_, err = anew.Seal("logout")
+		w.must(err)
+		if r := w.run("carol", "", "recording", "verify", s.ID()); r.status != Failed || !strings.Contains(r.out, "NOT the one that was recorded") {
+			w.Errorf("a recording made anew: %+v", r)
+		}
 	})
 }
 

@@ -128,7 +128,7 @@ func (s *Server) verdict(r *http.Request, row session.Row, rec *recording.Reader
 	var bad []recording.Damage
 	logged := false
 	if s.o.Audit != nil {
-		leaves, seal, err := s.sealedInLog(r, row)
+		leaves, seal, err := session.Logged(r.Context(), s.o.Audit, row.ID)
 		if err != nil {
 			return verdict{"bad", "The audit log could not be asked whether this is the recording that was sealed: " + sentence(err), out.Detail, "", ""}
 		}
@@ -150,26 +150,4 @@ func (s *Server) verdict(r *http.Request, row session.Row, rec *recording.Reader
 		out.Text += " The audit log has the same seal."
 	}
 	return out
-}
-
-// sealedInLog is what the log says of the recording. Segments are chained: the
-// last vouches for those before it.
-func (s *Server) sealedInLog(r *http.Request, row session.Row) (leaves []recording.SegmentInfo, seal string, err error) {
-	for _, t := range []audit.Type{audit.RecordingSegment, audit.RecordingSealed} {
-		found, err := s.o.Audit.FindEvents(r.Context(), audit.Filter{Session: row.ID, Types: []audit.Type{t}, Limit: 1})
-		if err != nil {
-			return nil, "", err
-		}
-		for _, ev := range found {
-			if t == audit.RecordingSealed {
-				seal = ev.Detail["hash"]
-				continue
-			}
-			n, err := strconv.Atoi(ev.Detail["index"])
-			if err == nil {
-				leaves = append(leaves, recording.SegmentInfo{Index: n, Hash: ev.Detail["hash"]})
-			}
-		}
-	}
-	return leaves, seal, nil
 }
