@@ -87,6 +87,8 @@ type Keeper struct {
 	nudge chan struct{} // there is something to upload
 	again chan struct{} // there is a hold or a deletion to carry out
 
+	failures map[string]int // of recordings that could not be stored; upload's own
+
 	spooled atomic.Int64 // bytes that wait for the bucket
 	trouble atomic.Pointer[string]
 }

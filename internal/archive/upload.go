@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,19 +75,45 @@ func (k *Keeper) report(err error) {
 	}
 }
 
+// mostFailures is how many recordings in a row may fail before a pass ends:
+// then it is the store that fails, not they.
+const mostFailures = 2
+
 // pass uploads everything that waits in this gateway's directory, oldest
-// first. What other gateways have is theirs to upload.
+// first. What other gateways have is theirs to upload. A recording that cannot
+// be stored, because its file cannot be read for instance, blocks no other: it
+// comes last from then on.
 func (k *Keeper) pass(ctx context.Context) error {
 	list, err := k.waiting(ctx)
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, func(a, b store.Recording) int {
+		return cmp.Compare(k.failures[a.Session], k.failures[b.Session])
+	})
+	var left []store.Recording
+	failures, row := map[string]int{}, 0
 	for i, r := range list {
-		if err := k.store(ctx, r); err != nil {
-			k.count(list[i:])
-			return err
+		if row == mostFailures || ctx.Err() != nil {
+			if n := k.failures[r.Session]; n > 0 {
+				failures[r.Session] = n
+			}
+			left = append(left, r)
+			continue
 		}
-		k.count(list[i+1:])
+		row++
+		if serr := k.store(ctx, r); serr != nil {
+			failures[r.Session] = k.failures[r.Session] + 1
+			left, err = append(left, r), cmp.Or(err, serr)
+			continue
+		}
+		row = 0
+		k.count(slices.Concat(left, list[i+1:]))
+	}
+	k.failures = failures
+	k.count(left)
+	if err != nil {
+		return err
 	}
 	k.work.Lock()
 	defer k.work.Unlock()
@@ -101,9 +128,11 @@ func (k *Keeper) waiting(ctx context.Context) ([]store.Recording, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		r.Size = n
+		if err == nil { // else to store it fails, and says so
+			r.Size = n
+		}
 		out = append(out, r)
-		return err
+		return nil
 	})
 	k.count(out)
 	return out, err
