@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -69,10 +70,19 @@ func (l *link) localSocket(nc ssh.NewChannel) {
 	}
 	dest := "unix:" + string(path)
 	if !mayForward(l.allowed().Local, dest) {
-		l.reject(nc, "forward to "+dest, "the rule allows no forward to "+display.Line(dest, 100))
+		l.reject(nc, "forward to "+l.told(dest), "the rule allows no forward to "+display.Line(l.told(dest), 100))
 		return
 	}
 	l.forward(nc, l.up, recording.Forward{Type: "stream", Dest: dest})
+}
+
+// told is a destination as the log may have it: under a rule with encrypted
+// recordings it has no paths.
+func (l *link) told(dest string) string {
+	if strings.HasPrefix(dest, "unix:") && len(l.recording().Recipients) > 0 {
+		return "a socket"
+	}
+	return dest
 }
 
 // countForward refuses one forward too many.
@@ -93,7 +103,7 @@ func (l *link) forward(nc ssh.NewChannel, other ssh.Conn, f recording.Forward) {
 	defer l.forwards.Add(-1)
 	id := l.next.Add(1)
 	record := func(f recording.Forward) error { return l.rec.Event(recording.Event{Channel: id, Payload: f}) }
-	err := l.passed(f.Type + " forward to " + f.Dest)
+	err := l.passed(f.Type + " forward to " + l.told(f.Dest))
 	if err == nil {
 		err = record(f)
 	}
@@ -119,8 +129,8 @@ func (l *link) forward(nc ssh.NewChannel, other ssh.Conn, f recording.Forward) {
 	f.In, f.Out, f.Ended, f.Result = s.in, s.out, true, "ok"
 	if s.hidden != "" {
 		f.Result, f.Denied = s.hidden, true
-		l.denied(f.Type+" forward to "+f.Dest, s.hidden)
-		l.raise("hidden_protocol", s.hidden, map[string]string{"dest": display.Line(f.Dest, 200)})
+		l.denied(f.Type+" forward to "+l.told(f.Dest), s.hidden)
+		l.raise("hidden_protocol", s.hidden, map[string]string{"dest": display.Line(l.told(f.Dest), 200)})
 	}
 	record(f)
 }

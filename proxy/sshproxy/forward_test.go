@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval/policy"
@@ -278,6 +279,35 @@ func TestG2NoForwardAroundTheRecording(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Errorf("findings: %+v", g.events(audit.FindingRaised))
+}
+
+// Under a rule with encrypted recordings no path is in the log.
+func TestSocketsOfEncryptedRecordings(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := autoRule(&policy.Channels{Shell: true, Local: []string{"unix:/run/hush/*"}})
+	rule.Recording.Recipients = []string{key.Recipient().String()}
+	g := newGateway(t, gatewayOptions{rules: []policy.Rule{rule}})
+	g.grant("alice", "web01", "deploy", time.Hour)
+	c := g.dialInner("web01", "deploy")
+	defer c.Close()
+	for _, path := range []string{"/srv/hush/refused", "/run/hush/allowed"} {
+		if ch, _, err := c.OpenChannel("direct-streamlocal@openssh.com", cat(str(path), str(""), u32(0))); err == nil {
+			t.Errorf("%s: somebody listens", path)
+			ch.Close()
+		}
+	}
+	if ok, _, err := c.SendRequest("streamlocal-forward@openssh.com", true, str("/srv/hush/listen")); ok || err != nil {
+		t.Error(ok, err)
+	}
+	c.Close()
+	g.closed(1)
+	events := g.events(audit.SessionChannel)
+	if len(events) != 3 || strings.Contains(fmt.Sprintf("%+v", events), "hush") {
+		t.Errorf("%+v", events)
+	}
 }
 
 // A -L listener on the outer connection: anyone on the user's machine can

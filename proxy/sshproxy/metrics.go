@@ -1,6 +1,10 @@
 package sshproxy
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics of the SSH handler. A nil *Metrics counts nothing.
 type Metrics struct {
@@ -34,10 +38,26 @@ func (m *Metrics) innerResult(result string) {
 	}
 }
 
-func (m *Metrics) channel(typ, result string) {
+// channel counts what was opened or asked for. what is in the words of the
+// audit log.
+func (m *Metrics) channel(what, result string) {
 	if m != nil {
-		m.channels.WithLabelValues(typ, result).Inc()
+		m.channels.WithLabelValues(channelType(what), result).Inc()
 	}
+}
+
+// channelTypes are all the values of the label: peers choose destinations and
+// names, and would choose how many series there are, and what stands in them.
+var channelTypes = []string{"shell", "exec", "sftp", "subsystem", "session", "forward", "hop", "local forward", "stream forward", "remote forward",
+	"agent", "X11 forwarding", "direct-tcpip", "direct-streamlocal", "forwarded-tcpip", "forwarded-streamlocal"}
+
+func channelType(what string) string {
+	for _, t := range channelTypes {
+		if rest, ok := strings.CutPrefix(what, t); ok && (rest == "" || rest[0] == ' ' || rest[0] == '@') {
+			return t
+		}
+	}
+	return "other"
 }
 
 func (m *Metrics) upstream(seconds float64) {

@@ -76,18 +76,18 @@ func (l *link) mayListen(dest string) bool {
 	} else if many {
 		why = "too many listeners on one connection"
 	} else if !mayForward(l.allowed().Remote, dest) {
-		why = "the rule allows no remote forward from " + display.Line(dest, 100)
+		why = "the rule allows no remote forward from " + display.Line(l.told(dest), 100)
 	}
 	f := recording.Forward{Type: "remote", Dest: dest, Denied: why != "", Result: why}
 	if err := l.rec.Event(recording.Event{Payload: f}); err != nil {
 		return false
 	}
 	if why != "" {
-		l.denied("remote forward from "+dest, why)
+		l.denied("remote forward from "+l.told(dest), why)
 		l.tell(why)
 		return false
 	}
-	return l.passed("remote forward from "+dest) == nil
+	return l.passed("remote forward from "+l.told(dest)) == nil
 }
 
 func (l *link) rememberListener(dest string) {
