@@ -112,12 +112,7 @@ func (s *Service) draft(ctx context.Context, u identity.User, c Caller, a Ask) (
 		return Request{}, policy.Rule{}, err
 	}
 	in.Risk, in.History = codes(findings), history
-	v := s.o.Rules().DecideAll(in, targets)
-	if a.Extends != "" {
-		// By the grant's own rule alone: another one, that asks less and for less,
-		// must not lengthen what this one allows.
-		v = s.o.Rules().Check(extended.Rule.Name, in, targets...)
-	}
+	v := s.decide(in, a, extended, targets)
 	switch {
 	case !v.Allowed && a.Extends != "":
 		return Request{}, policy.Rule{}, refuse(ErrForbidden, "grant %s cannot be extended: %s", extended.ID, v.Reason)
@@ -154,6 +149,15 @@ func (s *Service) draft(ctx context.Context, u identity.User, c Caller, a Ask) (
 		return Request{}, policy.Rule{}, err
 	}
 	return r, v.Rule, nil
+}
+
+// decide lets the rules decide on an ask. An extension is by the grant's own
+// rule alone: another one, that asks less and for less, must not lengthen what this one allows.
+func (s *Service) decide(in policy.Input, a Ask, extended Grant, targets []inventory.Target) policy.Verdict {
+	if a.Extends != "" {
+		return s.o.Rules().Check(extended.Rule.Name, in, targets...)
+	}
+	return s.o.Rules().DecideAll(in, targets)
 }
 
 // answerable refuses a request that nobody could approve: better told now
@@ -216,13 +220,23 @@ func (s *Service) Preview(ctx context.Context, c Caller, a Ask) (Preview, error)
 	if err != nil {
 		return Preview{}, err
 	}
+	extended := Grant{}
+	if a.Extends != "" {
+		if extended, err = s.extendable(ctx, u, a); err != nil {
+			return Preview{}, err
+		}
+		a.Targets, a.Selector, a.Login = extended.Targets, nil, extended.Login
+	}
 	in := s.input(u, c, a)
 	targets, login, err := s.resolve(in, a)
 	if err != nil {
 		return Preview{}, s.refused(ctx, u, c, a, err)
 	}
 	in.Login, in.Preview = login, true
-	v := s.o.Rules().DecideAll(in, targets)
+	v := s.decide(in, a, extended, targets)
+	if !v.Allowed && a.Extends != "" {
+		return Preview{}, s.refused(ctx, u, c, a, refuse(ErrForbidden, "grant %s cannot be extended: %s", extended.ID, v.Reason))
+	}
 	if !v.Allowed {
 		if !v.Known {
 			return Preview{}, s.refused(ctx, u, c, a, forbidden(strings.Join(a.Targets, ", ")))

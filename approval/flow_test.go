@@ -286,6 +286,9 @@ func TestExtensionIsByTheGrantsOwnRule(t *testing.T) {
 	if g.Rule.Name != "long" {
 		t.Fatalf("granted by %s", g.Rule.Name)
 	}
+	if p, err := w.svc.Preview(w.ctx, w.as("alice"), approval.Ask{Extends: g.ID, Duration: 10 * time.Minute}); err != nil || p.Rule.Name != "long" || p.SentTo != "leads" {
+		t.Errorf("previewed as %s to %q, %v", p.Rule.Name, p.SentTo, err)
+	}
 	r := w.ask("alice", approval.Ask{Extends: g.ID, Duration: 10 * time.Minute})
 	if r.State != approval.Pending || r.Rule != "long" || !w.grant(g.ID).End.Equal(g.End) {
 		t.Errorf("the extension is %s by rule %s", r.State, r.Rule)

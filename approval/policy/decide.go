@@ -30,11 +30,11 @@ type Input struct {
 
 // History is what `when:` can see of the past, as it stood when the request was filed.
 type History struct {
-	Requests30d int `json:"requests_30d,omitempty"` // by this user
-	Denials7d   int `json:"denials_7d,omitempty"`
-	Sessions30d int `json:"sessions_30d,omitempty"` // by this user, any target
-	OnTarget30d int `json:"on_target_30d,omitempty"`
-	Failures1h  int `json:"failures_1h,omitempty"` // wrong codes
+	Requests30d int `json:"requests_30d,omitempty" yaml:"requests_30d"` // by this user
+	Denials7d   int `json:"denials_7d,omitempty" yaml:"denials_7d"`
+	Sessions30d int `json:"sessions_30d,omitempty" yaml:"sessions_30d"` // by this user, any target
+	OnTarget30d int `json:"on_target_30d,omitempty" yaml:"on_target_30d"`
+	Failures1h  int `json:"failures_1h,omitempty" yaml:"failures_1h"` // wrong codes
 }
 
 // at is when the access would begin.

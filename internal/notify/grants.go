@@ -45,7 +45,9 @@ func (r *Runner) expiring(ctx context.Context, ev audit.Event) (Message, bool, e
 	}
 	u, err := r.o.Store.User(ctx, g.UserID)
 	m := r.aboutGrant(g, Expiring, text("your access to %s ends at %s", targets(g.Targets), stamp(g.End)))
-	m.To, m.Next = []identity.User{u}, r.command("extend "+g.ID)
+	if m.To = []identity.User{u}; !g.BreakGlass { // an emergency is not extended
+		m.Next = r.command("extend " + g.ID)
+	}
 	return m, true, err
 }
 

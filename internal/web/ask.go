@@ -137,7 +137,7 @@ func (s *Server) showExtend(w http.ResponseWriter, r *http.Request, v *viewer, s
 		return err
 	}
 	d := map[string]any{"G": g, "Error": msg, "Reason": r.PostFormValue("reason"), "Ticket": r.PostFormValue("ticket"), "Minutes": r.PostFormValue("minutes")}
-	p, err := s.o.Approvals.Preview(r.Context(), v.caller(), approval.Ask{Targets: g.Targets, Login: g.Login})
+	p, err := s.o.Approvals.Preview(r.Context(), v.caller(), approval.Ask{Extends: g.ID})
 	if err == nil {
 		d["P"] = p
 		if d["Minutes"] == "" {
