@@ -37,19 +37,7 @@ func (p policyTestCmd) Run(cli *local, s *io3) error {
 	}
 	failed := 0
 	for _, c := range cases {
-		got, rule, why := "deny", "", ""
-		in, err := c.Input(inv, now())
-		if err != nil {
-			why = err.Error()
-		} else {
-			v := set.Decide(in)
-			rule, why = v.Rule.Name, v.Reason
-			if v.Allowed && v.Rule.Auto {
-				got = "auto"
-			} else if v.Allowed {
-				got = "allow"
-			}
-		}
+		got, rule, why := verdict(set, inv, c)
 		if got != c.Want || (c.Rule != "" && c.Rule != rule) {
 			failed++
 			fmt.Fprintf(s.out, "FAIL  %s (%s:%d): got %s by rule %q, want %s", display.Line(c.Name, 80), p.File, c.Line, got, rule, c.Want)
@@ -67,6 +55,30 @@ func (p policyTestCmd) Run(cli *local, s *io3) error {
 		return exitError(1)
 	}
 	return nil
+}
+
+// verdict is what the rules say of a case. One that names no target or login of
+// the configuration has none: a misspelt name must not pass for a refusal.
+func verdict(set *policy.Set, inv inventory.Inventory, c config.Case) (got, rule, why string) {
+	in, err := c.Input(inv, now())
+	switch {
+	case err != nil:
+		return "nothing", "", err.Error()
+	case in.Login == "":
+		return "nothing", "", c.Target + " has several logins; name one"
+	}
+	v := set.Decide(in)
+	switch {
+	case !v.Allowed:
+		got = "deny"
+	case v.Rule.Auto:
+		got = "auto"
+	case v.Rule.BreakGlass != nil:
+		got = "emergency"
+	default:
+		got = "allow"
+	}
+	return got, v.Rule.Name, v.Reason
 }
 
 type policyExplainCmd struct {

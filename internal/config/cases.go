@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"slices"
 	"time"
 
 	"jit-gateway/approval/policy"
@@ -19,17 +20,20 @@ type Case struct {
 	User       string          `yaml:"user"`
 	Groups     []string        `yaml:"groups"`
 	Machine    bool            `yaml:"machine"`
+	Owner      string          `yaml:"owner"` // who answers for the account
 	Target     string          `yaml:"target"`
 	Login      string          `yaml:"login"`
 	Reason     string          `yaml:"reason"`
 	Ticket     string          `yaml:"ticket"`
 	Duration   policy.Duration `yaml:"duration"`
 	Source     netip.Addr      `yaml:"source"`
-	At         string          `yaml:"at"` // RFC 3339; now if empty
+	At         string          `yaml:"at"`    // RFC 3339; now if empty
+	Start      string          `yaml:"start"` // RFC 3339: scheduled; at once if empty
 	BreakGlass bool            `yaml:"break_glass"`
 	Risk       []string        `yaml:"risk"`
+	History    policy.History  `yaml:"history"`
 
-	Want string `yaml:"want"` // allow, auto or deny
+	Want string `yaml:"want"` // allow, auto, emergency or deny
 	Rule string `yaml:"rule"` // and by this rule, if given
 	Line int    `yaml:"-"`
 }
@@ -61,14 +65,16 @@ func LoadCases(path string) ([]Case, error) {
 		if c.Name == "" {
 			c.Name = fmt.Sprintf("case %d", i+1)
 		}
-		if c.Want != "allow" && c.Want != "deny" && c.Want != "auto" {
-			d.fail(n, field+".want", `%q: say "allow" (someone approves), "auto" or "deny"`, c.Want)
+		if !slices.Contains([]string{"allow", "auto", "emergency", "deny"}, c.Want) {
+			d.fail(n, field+".want", `%q: say "allow" (someone approves), "auto", "emergency" or "deny"`, c.Want)
 		}
 		if c.User == "" || c.Target == "" {
 			d.fail(n, field, "a case needs user and target")
 		}
-		if _, err := c.when(time.Time{}); err != nil {
-			d.fail(n, field+".at", "%q is not a time like 2026-03-29T02:30:00+01:00", c.At)
+		for name, text := range map[string]string{"at": c.At, "start": c.Start} {
+			if _, err := moment(text, time.Time{}); err != nil {
+				d.fail(n, field+"."+name, "%q is not a time like 2026-03-29T02:30:00+01:00", text)
+			}
 		}
 	}
 	if len(d.errs) == 0 && len(f.Cases) == 0 {
@@ -80,11 +86,12 @@ func LoadCases(path string) ([]Case, error) {
 	return f.Cases, nil
 }
 
-func (c Case) when(now time.Time) (time.Time, error) {
-	if c.At == "" {
-		return now, nil
+// moment reads a time, which may be left out.
+func moment(text string, otherwise time.Time) (time.Time, error) {
+	if text == "" {
+		return otherwise, nil
 	}
-	return time.Parse(time.RFC3339, c.At)
+	return time.Parse(time.RFC3339, text)
 }
 
 // Input is the case as the rules see it, or an error if its target is not in
@@ -98,7 +105,11 @@ func (c Case) Input(inv inventory.Inventory, now time.Time) (policy.Input, error
 	if c.Machine {
 		kind = identity.Machine
 	}
-	at, err := c.when(now)
+	at, err := moment(c.At, now)
+	if err != nil {
+		return policy.Input{}, err
+	}
+	start, err := moment(c.Start, time.Time{})
 	if err != nil {
 		return policy.Input{}, err
 	}
@@ -107,8 +118,8 @@ func (c Case) Input(inv inventory.Inventory, now time.Time) (policy.Input, error
 		login = t.Logins()[0]
 	}
 	return policy.Input{
-		User:   identity.User{ID: c.User, Name: c.User, Kind: kind, State: identity.Active, Groups: c.Groups},
-		Target: t, Login: login, Reason: c.Reason, Ticket: c.Ticket, Duration: c.Duration.Std(), Now: at,
-		Source: c.Source, BreakGlass: c.BreakGlass, Risk: c.Risk,
+		User:   identity.User{ID: c.User, Name: c.User, Kind: kind, Owner: c.Owner, State: identity.Active, Groups: c.Groups},
+		Target: t, Login: login, Reason: c.Reason, Ticket: c.Ticket, Duration: c.Duration.Std(), Now: at, StartAt: start,
+		Source: c.Source, BreakGlass: c.BreakGlass, Risk: c.Risk, History: c.History,
 	}, nil
 }
