@@ -82,6 +82,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "jit-gateway:", err)
 		return 1
 	}
+	if len(args) == 0 {
+		run(ctx, []string{"--help"}, stdin, stdout, stderr)
+		return 2
+	}
 	if rest, path, remote := remoteArgs(parser, args); remote {
 		return callGateway(ctx, path, rest, stdin, stdout, stderr)
 	}
