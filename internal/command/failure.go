@@ -84,7 +84,7 @@ func (c *call) complain(err error) int {
 		text = dialogue.Sentence(err.Error())
 	case errors.Is(err, store.ErrNotFound):
 		text = dialogue.Sentence(err.Error())
-	case errors.Is(context.Cause(c.context()), dialogue.ErrInterrupted):
+	case c.context().Err() != nil: // Ctrl-C, a client that has gone, the gateway's end: no trouble of the gateway
 		text = "Stopped."
 	default:
 		c.r.o.Logger.Error("a command failed", "user", c.inv.User.Name, "error", err)

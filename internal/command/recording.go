@@ -221,7 +221,7 @@ type recordingReplayCmd struct {
 }
 
 func (r *recordingReplayCmd) Run(c *call) error {
-	if r.Speed <= 0 || r.Speed > 1000 {
+	if !(r.Speed > 0 && r.Speed <= 1000) { // NaN is neither
 		return usagef("--speed is between 0 and 1000.")
 	}
 	rd, row, err := c.openRecording(r.Session)
