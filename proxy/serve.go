@@ -13,7 +13,7 @@ import (
 
 // ServeOptions of one listener. Zero limits take the defaults.
 type ServeOptions struct {
-	Name         string         // for logs and metrics: ssh, postgres
+	Name         string         // for logs and metrics: ssh, postgres, web
 	MaxConns     int            // connections at once, 4,096 if zero
 	MaxPerSource int            // connections at once from one address (an IPv6 /64), 1,024 if zero
 	RatePerSec   float64        // new connections a second from one address, 500 if zero
