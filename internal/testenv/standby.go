@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,10 +48,12 @@ func (p *Postgres) Standby(ctx context.Context, dir string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Exec(ctx, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'"); err != nil {
-		return s, err
+	for _, q := range []string{"ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()"} {
+		if err := p.Exec(ctx, "postgres", q); err != nil {
+			return nil, errors.Join(err, s.Stop())
+		}
 	}
-	return s, p.Exec(ctx, "postgres", "SELECT pg_reload_conf()")
+	return s, nil
 }
 
 // Promote ends the following.

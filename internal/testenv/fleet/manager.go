@@ -26,8 +26,8 @@ type Word struct {
 	At   time.Time
 }
 
-// watchdog is what gateways of a fleet are told.
-const watchdog = time.Second
+// watchdogEvery is what gateways of a fleet are told.
+const watchdogEvery = time.Second
 
 func (f *Fleet) manager(name string) *Manager {
 	f.t.Helper()
@@ -62,7 +62,7 @@ func (m *Manager) command(program string, args ...string) []string {
 }
 
 func (m *Manager) env() []string {
-	return []string{"NOTIFY_SOCKET=" + m.path, fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds())}
+	return []string{"NOTIFY_SOCKET=" + m.path, fmt.Sprintf("WATCHDOG_USEC=%d", watchdogEvery.Microseconds())}
 }
 
 // Heard is when a word, or one that begins so, was last said; zero: never.
