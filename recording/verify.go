@@ -45,7 +45,7 @@ func (r Report) String() string {
 		word = "NOT INTACT"
 	}
 	fmt.Fprintf(&b, "recording of session %s: %s\n", display.Line(r.Session, 80), word)
-	fmt.Fprintf(&b, "  %d segments, %d events, %s", len(r.Segments), r.Events, clock(r.Duration))
+	fmt.Fprintf(&b, "  segments: %d, events: %d, length %s", len(r.Segments), r.Events, clock(r.Duration))
 	if r.Sealed {
 		fmt.Fprintf(&b, "; sealed %s as %q", r.Seal.Ended.UTC().Format(time.DateTime+" UTC"), display.Line(r.Seal.Outcome, 80))
 		if r.Seal.Recovered {
