@@ -69,8 +69,11 @@ const (
 	maxText  = 4 << 20
 	// maxNoise is how much output that is no text is looked through for some.
 	maxNoise = 512 << 10
-	// pause after each batch: sessions come first, the index can wait.
-	pause = 10 * time.Millisecond
+	// pause after each batch, and at least so many times as long as it took:
+	// sessions come first, the index can wait. A statement costs as much here as
+	// its relay did.
+	pause      = 10 * time.Millisecond
+	pauseTimes = 4
 )
 
 // Run indexes until ctx is done. A recording that cannot be read is logged and
@@ -149,6 +152,7 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 		}
 		lines = append(lines, store.Line{At: l.T, Kind: string(l.Kind), Text: l.Text})
 		if len(lines) == batch {
+			began := time.Now()
 			if err := x.Store.IndexLines(ctx, session, lines); err != nil {
 				return err
 			}
@@ -156,7 +160,7 @@ func (x *Indexer) index(ctx context.Context, session string) error {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(pause):
+			case <-time.After(max(pause, pauseTimes*time.Since(began))):
 			}
 		}
 	}
