@@ -7,8 +7,8 @@ import (
 )
 
 // recent keeps the newest events as they were committed, for those who follow
-// the log: a dozen readers ask for each event within the same millisecond, and
-// one query and one decoding serve them all. It has only what this process
+// the log: all of them ask for each event within the same millisecond, and one
+// decoding serves them. It has only what this process
 // committed, without a gap, so it is of use where nobody else writes.
 type recent struct {
 	mu     sync.Mutex
