@@ -232,7 +232,7 @@ func TestNewerStoreIsRefused(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)")
+	tamper(t, path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1); PRAGMA user_version = 998")
 	if _, err := Open(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "a newer version wrote it") {
 		t.Errorf("Open: %v", err)
 	}

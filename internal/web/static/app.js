@@ -18,9 +18,15 @@ if (document.body.hasAttribute("data-live") && "EventSource" in window) {
     source.close();
     tell(text);
   };
-  source.addEventListener("out", () => over("You are signed out here. Sign in again"));
-  // A stream that is refused is closed for good; a broken one reconnects.
-  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && over("This page is not kept up to date any more. Open it again"));
+  const out = () => over("You are signed out here. Sign in again");
+  source.addEventListener("out", out);
+  // A broken stream reconnects; one that is refused is closed for good, and does not say why.
+  source.addEventListener("error", async () => {
+    if (source.readyState !== EventSource.CLOSED) return;
+    const answer = await fetch("/").catch(() => undefined);
+    if (answer?.status === 401) out();
+    else over("This page is not kept up to date any more. Open it again");
+  });
   addEventListener("pagehide", () => source.close());
 }
 
