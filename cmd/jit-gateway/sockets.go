@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,7 +86,7 @@ func (s *sockets) rest() []string {
 // and their names.
 func (s *sockets) files() (files []*os.File, names []string, err error) {
 	for name, ln := range s.used {
-		f, err := ln.(interface{ File() (*os.File, error) }).File()
+		f, err := copyOf(ln, name)
 		if err != nil {
 			for _, f := range files {
 				f.Close()
@@ -95,4 +96,28 @@ func (s *sockets) files() (files []*os.File, names []string, err error) {
 		files, names = append(files, f), append(names, name)
 	}
 	return files, names, nil
+}
+
+// copyOf is a second descriptor of a listening socket. Not by its File method:
+// os/exec would make that one block, and the listener with it, since both share
+// their flags. Where the successor then fails, Accept would sit in the kernel,
+// and Close wait for it until somebody knocks.
+func copyOf(ln net.Listener, name string) (*os.File, error) {
+	c, ok := ln.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("it is no socket")
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var failed error
+	if err := raw.Control(func(s uintptr) { fd, failed = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return nil, os.NewSyscallError("fcntl", failed)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }

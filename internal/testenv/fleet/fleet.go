@@ -265,6 +265,9 @@ func (g *Gateway) end(sig syscall.Signal) error {
 		g.proc = nil
 		return nil
 	case <-time.After(45 * time.Second):
+		_ = g.proc.Signal(syscall.SIGQUIT) // says where it is
+		time.Sleep(time.Second)
+		g.f.t.Logf("the log of gateway %s:\n%s", g.Name, g.Log())
 		return errors.Join(fmt.Errorf("gateway %s did not end", g.Name), g.proc.Stop(syscall.SIGKILL))
 	}
 }
