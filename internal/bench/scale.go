@@ -33,7 +33,8 @@ const scaleRules = `
 type scale struct {
 	*place
 	*runner
-	key ssh.Signer
+	key    ssh.Signer
+	single []string // how late one session's end was, by protocol
 }
 
 // Scale opens o.Live SSH sessions and as many PostgreSQL sessions at once,
@@ -64,6 +65,7 @@ func Scale(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
+	fmt.Fprintf(o.Out, "\nOne session terminated while the others live, until its client saw it, again and again: %s.\n", strings.Join(s.single, "; "))
 	if err := s.grants(ctx); err != nil {
 		return err
 	}
@@ -143,20 +145,26 @@ func (s *scale) protocol(ctx context.Context, protocol string) error {
 		return err
 	}
 	cpu := processCPU(s.stack.GatewayPID.ID)
+	endings := make(chan time.Time, len(sessions))
+	for _, l := range sessions {
+		go func() { l.wait(); endings <- time.Now() }()
+	}
+	single, err := s.endSome(ctx, grant, min(scaleSingles, len(sessions)/2), endings)
+	if err != nil {
+		return err
+	}
 	cpuBefore, err := cpu()
 	if err != nil {
 		return err
 	}
 	legs := watchLegs(count)
-	ended := make([]time.Time, len(sessions))
-	var wg sync.WaitGroup
-	for i, l := range sessions {
-		wg.Go(func() { l.wait(); ended[i] = time.Now() })
-	}
 	if _, err := s.stack.Local(ctx, "revoke", grant, "--reason", "bench"); err != nil {
 		return err
 	}
-	wg.Wait()
+	ended := make([]time.Time, 0, len(sessions))
+	for len(ended) < len(sessions)-len(single) {
+		ended = append(ended, <-endings)
+	}
 	cpuAfter, err := cpu()
 	if err != nil {
 		return err
@@ -172,9 +180,53 @@ func (s *scale) protocol(ctx context.Context, protocol string) error {
 	slices.Sort(ms)
 	n := float64(len(sessions))
 	half, most, all := legs.closed(at)
+	s.single = append(s.single, fmt.Sprintf("%s: half within %.0f ms, all %d within %.0f ms", protocol, single[len(single)/2], len(single), single[len(single)-1]))
 	_, err = fmt.Fprintf(s.Out, "| %s | %d | %.0f | %.0f | %.1f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.1f |\n", protocol, len(sessions), took.Seconds(), (memoryAfter-memoryBefore)/n,
 		(routinesAfter-routinesBefore)/n, half, most, all, ms[len(ms)/2], ms[len(ms)*99/100], ms[len(ms)-1], cpuAfter-cpuBefore)
 	return err
+}
+
+// scaleSingles is how many sessions are ended one at a time.
+const scaleSingles = 40
+
+// endSome terminates n sessions of the grant, one after the other, and returns
+// how long after the decision each client saw its end, sorted, in milliseconds.
+func (s *scale) endSome(ctx context.Context, grant string, n int, endings <-chan time.Time) ([]float64, error) {
+	list, err := s.events(ctx, min(20*s.Live+1000, 100_000))
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range list {
+		if e.Type == "session.started" && e.Grant == grant && len(ids) < n {
+			ids = append(ids, e.Session)
+		}
+	}
+	seen := map[string]time.Time{}
+	for _, id := range ids {
+		if _, err := s.stack.Local(ctx, "terminate", id, "--reason", "bench"); err != nil {
+			return nil, err
+		}
+		select {
+		case seen[id] = <-endings:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if list, err = s.events(ctx, 20*n); err != nil {
+		return nil, err
+	}
+	var ms []float64
+	for _, e := range list {
+		if at, ok := seen[e.Session]; ok && e.Type == "session.terminated" {
+			ms = append(ms, float64(at.Sub(e.Time).Microseconds())/1000)
+		}
+	}
+	if len(ms) != n {
+		return nil, fmt.Errorf("%d sessions were terminated, and the audit log has %d", n, len(ms))
+	}
+	slices.Sort(ms)
+	return ms, nil
 }
 
 // openAll opens o.Live sessions, a few at a time.
@@ -279,6 +331,7 @@ type scaleEvent struct {
 	Type    string    `json:"type"`
 	Grant   string    `json:"grant"`
 	Request string    `json:"request"`
+	Session string    `json:"session"`
 }
 
 func (s *scale) events(ctx context.Context, n int) ([]scaleEvent, error) {
