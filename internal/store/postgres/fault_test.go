@@ -87,7 +87,19 @@ func TestG5LostConnections(t *testing.T) {
 			}
 		})
 	}
-	for range 15 {
+	const cuts = 15
+	for i := range cuts { // each of them in the middle of the work
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			mu.Lock()
+			done := len(acked)
+			mu.Unlock()
+			if done >= 2*(i+1) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d changes were acknowledged before cut %d", done, i)
+			}
+		}
 		time.Sleep(30 * time.Millisecond)
 		cut(t, db)
 	}
@@ -107,9 +119,6 @@ func TestG5LostConnections(t *testing.T) {
 		}
 	}
 	t.Logf("%d changes acknowledged, %d refused, over 15 cuts", len(acked), refused)
-	if len(acked) < 20 {
-		t.Error("hardly anything was acknowledged")
-	}
 }
 
 // TestG5Partition: while nothing passes, changes and questions are refused
