@@ -85,22 +85,9 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	defer sc.Close()
 	promptly(buffered, sc.Conn)
 	limit.Stop()
-	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: buffered, client: string(sc.ClientVersion())}
-	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
-	o.id.User, _ = sc.Permissions.ExtraData[verifiedUser{}].(identity.User)
-	d, _ := sc.Permissions.ExtraData[delegated{}].(ca.Delegation)
-	o.id.Grant = d.Grant
-	o.id.Caller = approval.Caller{UserID: o.id.User.ID, KeyFingerprint: ssh.FingerprintSHA256(o.key), Source: source, Via: "ssh"}
-	detail := map[string]string{"fingerprint": o.id.Caller.KeyFingerprint, "client": display.Line(o.client, 100)}
-	if d.Grant != "" { // the registered key that the certificate stands for
-		detail["certificate"] = strconv.FormatUint(d.Serial, 10)
-		o.id.Caller.KeyFingerprint = d.KeyFingerprint
-	}
-	s.o.Metrics.login("ok")
-	if o.id.User.ID != "" {
-		if s.audit(ctx, audit.Event{Type: audit.LoginPassed, Outcome: audit.Success, Actor: o.actor(), User: o.id.User.ID, Grant: d.Grant, Detail: detail}) != nil {
-			return // G5: no log, no session
-		}
+	o, err := s.welcome(ctx, cancel, sc, buffered)
+	if err != nil {
+		return // G5: no log, no session
 	}
 	s.mu.Lock()
 	s.outers[o] = struct{}{}
@@ -111,6 +98,27 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		s.mu.Unlock()
 	}()
 	o.serve(sc, chans, reqs)
+}
+
+// welcome is who has logged in, in the log too. Apart from ServeConn, whose
+// frame lasts as long as the connection.
+func (s *Server) welcome(ctx context.Context, cancel context.CancelCauseFunc, sc *ssh.ServerConn, raw net.Conn) (*outer, error) {
+	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: raw, client: string(sc.ClientVersion())}
+	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
+	o.id.User, _ = sc.Permissions.ExtraData[verifiedUser{}].(identity.User)
+	d, _ := sc.Permissions.ExtraData[delegated{}].(ca.Delegation)
+	o.id.Grant = d.Grant
+	o.id.Caller = approval.Caller{UserID: o.id.User.ID, KeyFingerprint: ssh.FingerprintSHA256(o.key), Source: sourceOf(raw.RemoteAddr()), Via: "ssh"}
+	detail := map[string]string{"fingerprint": o.id.Caller.KeyFingerprint, "client": display.Line(o.client, 100)}
+	if d.Grant != "" { // the registered key that the certificate stands for
+		detail["certificate"] = strconv.FormatUint(d.Serial, 10)
+		o.id.Caller.KeyFingerprint = d.KeyFingerprint
+	}
+	s.o.Metrics.login("ok")
+	if o.id.User.ID == "" {
+		return o, nil
+	}
+	return o, s.audit(ctx, audit.Event{Type: audit.LoginPassed, Outcome: audit.Success, Actor: o.actor(), User: o.id.User.ID, Grant: d.Grant, Detail: detail})
 }
 
 func (o *outer) actor() audit.Actor {
@@ -259,11 +267,16 @@ func (o *outer) direct(nc ssh.NewChannel) {
 			return
 		}
 		o.s.accept(o.ctx, o, nc, func(ctx context.Context, conn net.Conn) {
-			o.s.inner(ctx, &peer{outer: o, id: o.identity(), key: o.key, requested: d.Host, stdio: d.stdio()}, t, conn)
+			o.s.inner(ctx, o.peer(d), t, conn)
 		})
 		return
 	}
 	o.tunnel(o.ctx, nc, t)
+}
+
+// peer is the user as who opens d.
+func (o *outer) peer(d direct) *peer {
+	return &peer{outer: o, id: o.identity(), key: o.key, requested: d.Host, stdio: d.stdio()}
 }
 
 // tunnel hands a channel to the handler of a database.
