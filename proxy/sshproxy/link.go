@@ -68,8 +68,8 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 	l.s.links[l.sess.ID()] = l
 	l.s.mu.Unlock()
 	left, lost := make(chan struct{}), make(chan struct{})
-	l.guard("ssh client", func() { l.each(chans, reqs, l.fromClient, l.clientGlobal); close(left) })
-	l.guard("ssh target", func() { l.each(l.up.chans, l.up.reqs, l.fromTarget, refuseGlobal); close(lost) })
+	l.guard("ssh client", func() { each(l.ctx, chans, reqs, l.opens(l.fromClient), l.clientGlobal); close(left) })
+	l.guard("ssh target", func() { each(l.ctx, l.up.chans, l.up.reqs, l.opens(l.fromTarget), refuseGlobal); close(lost) })
 	letDown, letUp := l.keepAlive(l.down), l.keepAlive(l.up)
 	outcome := l.wait(left, lost)
 	letDown()
@@ -129,11 +129,30 @@ func (l *link) guard(name string, fn func()) {
 	})
 }
 
-// each takes what one side opens, and answers what it asks of the connection
-// as a whole, in turn, until that connection ends.
-func (l *link) each(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, serve func(ssh.NewChannel), answer func(*ssh.Request)) {
+// opens returns what serves the channels that one side opens.
+func (l *link) opens(serve func(ssh.NewChannel)) func(ssh.NewChannel) {
 	var open atomic.Int32
-	channels, requests := newPace(), newPace()
+	pace := newPace()
+	return func(nc ssh.NewChannel) {
+		if open.Add(1) > maxSessions+maxForwards {
+			open.Add(-1)
+			nc.Reject(ssh.ResourceShortage, "too many channels at once")
+			return
+		}
+		l.guard("ssh channel", func() {
+			defer open.Add(-1)
+			if pace.Wait(l.ctx) == nil {
+				serve(nc)
+			}
+		})
+	}
+}
+
+// each takes what a peer opens, and answers what it asks of the connection as a
+// whole, in turn, until the connection ends. One goroutine does both: idle
+// connections are many.
+func each(ctx context.Context, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, open func(ssh.NewChannel), answer func(*ssh.Request)) {
+	pace := newPace()
 	for chans != nil || reqs != nil {
 		select {
 		case nc, ok := <-chans:
@@ -141,23 +160,13 @@ func (l *link) each(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, serve
 				chans = nil
 				continue
 			}
-			if open.Add(1) > maxSessions+maxForwards {
-				open.Add(-1)
-				nc.Reject(ssh.ResourceShortage, "too many channels at once")
-				continue
-			}
-			l.guard("ssh channel", func() {
-				defer open.Add(-1)
-				if channels.Wait(l.ctx) == nil {
-					serve(nc)
-				}
-			})
+			open(nc)
 		case r, ok := <-reqs:
 			if !ok {
 				reqs = nil
 				continue
 			}
-			if requests.Wait(l.ctx) != nil {
+			if pace.Wait(ctx) != nil {
 				r.Reply(false, nil)
 				continue
 			}

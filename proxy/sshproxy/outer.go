@@ -131,27 +131,8 @@ func (o *outer) serve(sc *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-ch
 	defer o.cancel(errClientGone)
 	stop := context.AfterFunc(o.ctx, func() { sc.Close() })
 	defer stop()
-	channels, requests := newPace(), newPace()
-	for chans != nil || reqs != nil {
-		select {
-		case nc, ok := <-chans:
-			if !ok {
-				chans = nil
-				continue
-			}
-			o.open(sc, nc, channels)
-		case r, ok := <-reqs:
-			if !ok {
-				reqs = nil
-				continue
-			}
-			if requests.Wait(o.ctx) != nil {
-				r.Reply(false, nil)
-				continue
-			}
-			o.global(r)
-		}
-	}
+	pace := newPace()
+	each(o.ctx, chans, reqs, func(nc ssh.NewChannel) { o.open(sc, nc, pace) }, o.global)
 }
 
 func (o *outer) open(sc *ssh.ServerConn, nc ssh.NewChannel, pace *rate.Limiter) {
