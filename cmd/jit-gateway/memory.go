@@ -30,8 +30,10 @@ const (
 // garbage as it keeps, in the same pages: if a collection came only when the
 // heap has grown to five times of what lives, an idle session would hold half
 // as much again, for as long as it lasts.
-func packMemory(ctx context.Context) error {
-	tick := time.NewTicker(packEvery)
+func packMemory(ctx context.Context) error { return packEach(ctx, packEvery) }
+
+func packEach(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	last := runtime.NumGoroutine()
 	for {
