@@ -92,7 +92,7 @@ func (c *call) verifyRecording(id string) verifyJSON {
 	switch bad := rep.Compare(leaves, seal); {
 	case len(bad) > 0:
 		out.OK, out.Text = false, out.Text+fmt.Sprintf("  NOT the one that was recorded: segment %d: %s\n", bad[0].Segment, bad[0].What)
-	case seal != "":
+	case rep.OK && seal != "": // of a damaged one it would only say that its end is whole
 		out.Text += "  the audit log has the same seal\n"
 	}
 	return out
