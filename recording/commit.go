@@ -205,13 +205,14 @@ func (w *Writer) sync() error {
 // unsynced is what a sync has to cover.
 type unsynced struct {
 	main, tail bool
+	name       bool  // of the tail
 	from, to   int64 // of main
 	leaves     []SegmentInfo
 }
 
 func (w *Writer) unsynced() unsynced {
-	u := unsynced{w.mainDirty, w.tailDirty, w.synced, w.end, w.leaves}
-	w.mainDirty, w.tailDirty, w.synced, w.leaves = false, false, w.end, nil
+	u := unsynced{w.mainDirty, w.tailDirty, w.tailUnnamed, w.synced, w.end, w.leaves}
+	w.mainDirty, w.tailDirty, w.tailUnnamed, w.synced, w.leaves = false, false, false, w.end, nil
 	return u
 }
 
@@ -227,6 +228,11 @@ func (w *Writer) flush(u unsynced) error {
 	}
 	if u.tail {
 		if err := w.tail.Sync(); err != nil {
+			return err
+		}
+	}
+	if u.name {
+		if err := w.dir.fs.SyncDir(); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ import (
 
 const (
 	suffix      = ".jitrec" // the recording
-	tailSuffix  = ".tail"   // what is not in it yet; only while the session lives, or after a crash
+	tailSuffix  = ".tail"   // what is not in it yet; only of a session that has needed it and lives, or after a crash
 	reserveName = ".reserve"
 )
 
@@ -87,8 +87,8 @@ func checkName(session string) error {
 	return nil
 }
 
-// Create begins a recording. When it returns, header and file names are on
-// the disk, whatever the mode.
+// Create begins a recording. When it returns, header and file name are on the
+// disk, whatever the mode.
 func (d *Dir) Create(h Header, o Options) (*Writer, error) {
 	if err := checkName(h.Session); err != nil {
 		return nil, err
@@ -131,8 +131,8 @@ func (d *Dir) Create(h Header, o Options) (*Writer, error) {
 	return w, nil
 }
 
-// begin writes magic, header and wraps. Order: the files' contents, then the
-// names; docs/decisions/0015-recording-durability.md says why.
+// begin writes magic, header and wraps. Order: the file's contents, then its
+// name; docs/decisions/0015-recording-durability.md says why.
 func (w *Writer) begin(wraps []byte) (err error) {
 	fsys, name := w.dir.fs, w.h.Session
 	if w.main, err = fsys.Create(name + suffix); err != nil {
@@ -142,15 +142,8 @@ func (w *Writer) begin(wraps []byte) (err error) {
 		if err != nil {
 			w.main.Close()
 			fsys.Remove(name + suffix)
-			if w.tail != nil {
-				w.tail.Close()
-				fsys.Remove(name + tailSuffix)
-			}
 		}
 	}()
-	if w.tail, err = fsys.Create(name + tailSuffix); err != nil {
-		return err
-	}
 	text, err := json.Marshal(w.h)
 	if err != nil {
 		return fmt.Errorf("encode the header: %w", err)
@@ -175,10 +168,8 @@ func (w *Writer) begin(wraps []byte) (err error) {
 // abandon removes what begin has made after nobody waited for it any more.
 func (w *Writer) abandon() {
 	w.closeFiles()
-	for _, name := range []string{w.h.Session + suffix, w.h.Session + tailSuffix} {
-		w.dir.fs.Remove(name) //nolint:errcheck // a recording that nobody knows of is no harm
-	}
-	w.dir.fs.SyncDir() //nolint:errcheck // likewise
+	w.dir.fs.Remove(w.h.Session + suffix) //nolint:errcheck // a recording that nobody knows of is no harm
+	w.dir.fs.SyncDir()                    //nolint:errcheck // likewise
 }
 
 // Live returns the writer of a session that is being recorded here.

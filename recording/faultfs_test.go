@@ -99,6 +99,8 @@ func (m *memFS) refuses(what fault, op, name string) error {
 		return &fs.PathError{Op: op, Path: name, Err: syscall.EACCES}
 	case what == ioErr && m.all:
 		return &fs.PathError{Op: op, Path: name, Err: syscall.EIO}
+	case what == full && op == "open" && m.files[reserveName] != nil:
+		return &fs.PathError{Op: op, Path: name, Err: syscall.ENOSPC}
 	}
 	return nil
 }

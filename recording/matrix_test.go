@@ -78,7 +78,7 @@ func concerns(fault, step string) bool {
 	case "disk stalls":
 		return !strings.HasPrefix(step, "log ")
 	case "disk full":
-		return strings.HasPrefix(step, "write ")
+		return strings.HasPrefix(step, "write ") || strings.HasPrefix(step, "create ")
 	case "permission lost":
 		return strings.HasPrefix(step, "write ") || strings.HasPrefix(step, "create ") || strings.HasPrefix(step, "remove ")
 	}

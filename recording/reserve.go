@@ -57,6 +57,21 @@ func (d *Dir) spendReserve() {
 	}
 }
 
+// create makes a file, and on a full disk spends the reserve and tries once
+// more. full says so, also where the second try succeeds.
+func (d *Dir) create(name string) (f file, full, err error) {
+	f, err = d.fs.Create(name)
+	if !errors.Is(err, syscall.ENOSPC) {
+		return f, nil, err
+	}
+	full = fmt.Errorf("the disk is full: %w", plain(err))
+	d.spendReserve()
+	if f, err = d.fs.Create(name); err != nil {
+		return nil, full, full
+	}
+	return f, full, nil
+}
+
 // writeAt writes, and on a full disk spends the reserve and writes once more.
 // full says so, also where the second write succeeds.
 func (d *Dir) writeAt(f file, b []byte, off int64) (full, err error) {

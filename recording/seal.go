@@ -117,7 +117,9 @@ func stopTimer(t *time.Timer) {
 
 func (w *Writer) closeFiles() {
 	w.main.Close()
-	w.tail.Close()
+	if w.tail != nil {
+		w.tail.Close()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cur, w.full, w.screens = nil, nil, screens{}
@@ -156,6 +158,9 @@ func (w *Writer) finish(outcome string) (Seal, error) {
 		return Seal{}, err
 	}
 	w.end = size
+	if w.tail == nil { // nothing ever went there
+		return s, nil
+	}
 	return s, dropTail(w.dir.fs, w.h.Session)
 }
 

@@ -44,11 +44,34 @@ func (w *Writer) put(f file, b []byte, off int64) error {
 	if full == nil || err != nil {
 		return err
 	}
+	w.spend(full)
+	return nil
+}
+
+// spend ends a recording for which the reserve was given up.
+func (w *Writer) spend(full error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// What was handed over is finished; nothing more is accepted.
 	w.spent, w.commit = true, true
 	w.fail(full)
+}
+
+// openTail makes the tail when the first piece goes there. Most sessions that
+// are over within a moment never need one, and making and removing a file costs
+// as much as all else that is written of them.
+func (w *Writer) openTail() error {
+	if w.tail != nil {
+		return nil
+	}
+	f, full, err := w.dir.create(w.h.Session + tailSuffix)
+	if err != nil {
+		return err
+	}
+	w.tail, w.tailUnnamed = f, true
+	if full != nil {
+		w.spend(full)
+	}
 	return nil
 }
 
@@ -116,6 +139,9 @@ func (w *Writer) seal(typ byte, p prelude, b []byte) (block, scratch []byte, err
 // writePiece puts the newest part of the current buffer into the tail.
 func (w *Writer) writePiece(piece []byte, p prelude) error {
 	if err := w.openSegment(p.base); err != nil {
+		return err
+	}
+	if err := w.openTail(); err != nil {
 		return err
 	}
 	if w.tailEnd == 0 || w.tailChunk != w.nextChunk {

@@ -66,7 +66,7 @@ type Writer struct {
 	seed uint32
 	to   age.Recipient // nil unless encrypted
 
-	main, tail file
+	main, tail file // the tail is made when something goes there: see openTail
 
 	mu     sync.Mutex
 	wake   sync.Cond // broadcast on every change of durable, queued, err, running, committing
@@ -127,6 +127,7 @@ type disk struct {
 	tailEnd   int64
 
 	mainDirty, tailDirty bool
+	tailUnnamed          bool          // no sync of the directory has followed its creation
 	leaves               []SegmentInfo // closed, to be reported once durable
 	scratch              []byte
 	screens              screens
