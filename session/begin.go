@@ -116,11 +116,11 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 // connection to the store may break after the change and before the answer.
 func (m *Manager) perhapsBegun(r Row) {
 	r.State, r.EndedAt, r.Cause, r.Reason = Closed, m.o.Clock.Now().UTC(), "refused", "The store did not say that the session may begin."
-	ev := rowEvent(r, audit.SessionEnded)
-	ev.Actor, ev.Detail = audit.Gateway, map[string]string{"cause": r.Cause}
+	e := End{Row: r, Event: rowEvent(r, audit.SessionEnded)}
+	e.Event.Actor, e.Event.Detail = audit.Gateway, map[string]string{"cause": r.Cause}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.unclosed[r.ID] = closing{r, ev}
+	m.unclosed[r.ID] = e
 	m.hasWork()
 }
 

@@ -144,9 +144,33 @@ func (m *Manager) IntendToken(ctx context.Context, t ca.Token) error {
 	return m.o.Credentials.AddCredential(ctx, c, ev)
 }
 
-// kill invalidates one credential and checks that it is dead. ended is when it
-// should have been, if known. An error means that it may be alive.
+// kill invalidates one credential, checks that it is dead, and tells so. ended
+// is when it should have been, if known. An error means that it may be alive.
 func (m *Manager) kill(ctx context.Context, c Credential, ended time.Time) error {
+	dead, err := m.slay(ctx, c, ended)
+	if err != nil {
+		return err
+	}
+	m.paper <- struct{}{} // dead first, told second
+	defer func() { <-m.paper }()
+	// The write gets time of its own: a check that took all must still be told.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.writeTimeout())
+	defer cancel()
+	return m.writeDeath(ctx, dead)
+}
+
+// writeDeath tells of a credential that is dead.
+func (m *Manager) writeDeath(ctx context.Context, d Death) error {
+	err := m.o.Credentials.CredentialDead(ctx, d.Credential, d.At, d.Event)
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+		return nil // another gateway was faster
+	}
+	return err
+}
+
+// slay invalidates one credential and checks that it is dead. That it is, is
+// the caller's to tell; that it may not be, the log knows when this returns.
+func (m *Manager) slay(ctx context.Context, c Credential, ended time.Time) (Death, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	start := m.o.Clock.Boot()
@@ -158,18 +182,16 @@ func (m *Manager) kill(ctx context.Context, c Credential, ended time.Time) error
 	if s, ok := m.Get(c.SessionID); ok {
 		ev.User, ev.Request = s.row.UserID, s.row.RequestID
 	}
-	// Dead first, told second: see paperwork. The write gets time of its own: a
-	// check that took all must still be told.
-	m.paper <- struct{}{}
-	defer func() { <-m.paper }()
-	write, cancelWrite := context.WithTimeout(context.WithoutCancel(ctx), m.writeTimeout())
-	defer cancelWrite()
 	if err != nil {
+		m.paper <- struct{}{}
+		defer func() { <-m.paper }()
+		write, cancelWrite := context.WithTimeout(context.WithoutCancel(ctx), m.writeTimeout())
+		defer cancelWrite()
 		ev.Type, ev.Outcome, ev.Reason = audit.CredentialAlive, audit.Failure, err.Error()
 		m.o.Logger.Error("a credential is not known to be dead; trying again until it is", "credential", c.ID, "kind", c.Kind,
 			"name", c.Name, "target", c.Target, "session", c.SessionID, "err", err)
 		err = fmt.Errorf("end %s %s on %s: %w", c.Kind, c.Name, c.Target, err)
-		return errors.Join(err, m.o.Credentials.CredentialFailed(write, c.ID, ev.Reason, ev))
+		return Death{}, errors.Join(err, m.o.Credentials.CredentialFailed(write, c.ID, ev.Reason, ev))
 	}
 	ev.Detail["invalidate_ms"] = ms(invalidated - start)
 	ev.Detail["check_ms"] = ms(checked - invalidated)
@@ -177,11 +199,7 @@ func (m *Manager) kill(ctx context.Context, c Credential, ended time.Time) error
 	if !ended.IsZero() {
 		ev.Detail["after_end_ms"] = ms(now.Sub(ended))
 	}
-	err = m.o.Credentials.CredentialDead(write, c.ID, now.UTC(), ev)
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
-		return nil // another gateway was faster
-	}
-	return err
+	return Death{c.ID, now.UTC(), ev}, nil
 }
 
 // clean calls the cleaner; a panic there must not leave the rest undone.

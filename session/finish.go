@@ -21,12 +21,6 @@ type Outcome struct {
 	Reason string // a sentence
 }
 
-// closing is a session whose end is not in the store yet.
-type closing struct {
-	row Row
-	ev  audit.Event
-}
-
 // paperwork bounds the sessions that write their end at once. When a thousand
 // end together, every one of them is cut and its credentials are dead long
 // before the last is sealed and audited, instead of each standing in the
@@ -34,7 +28,7 @@ type closing struct {
 const paperwork = 16
 
 // Finish is step 12, the one path for logout, failure and termination alike:
-// invalidate, check, seal, audit, close the row. The handler calls it after
+// invalidate, check, seal, audit and close the row. The handler calls it after
 // its last goroutine has ended; only the first call does anything, the others
 // wait for it. It goes on when ctx is done. The error says what could not be
 // done; the manager goes on trying.
@@ -56,47 +50,51 @@ func (s *Session) finish(ctx context.Context, o Outcome) error {
 	s.cancel(t) // nothing of the session runs on
 	s.watcher.Wait()
 
-	// Invalidate and check.
+	// Invalidate and check. What is dead is told with the rest of the end.
 	var errs []error
+	var e End
 	s.mu.Lock()
 	creds := slices.Collect(maps.Values(s.creds))
 	s.mu.Unlock()
 	for _, c := range creds {
-		if err := m.kill(ctx, c, t.At); err != nil {
+		dead, err := m.slay(ctx, c, t.At)
+		if err != nil {
 			errs = append(errs, err)
 			m.keepTrying(c, t.At, 1)
+			continue
 		}
+		e.Dead = append(e.Dead, dead)
 	}
 
 	// Seal.
 	m.paper <- struct{}{}
 	defer func() { <-m.paper }()
-	if err := s.seal(t.Cause); err != nil {
+	var err error
+	if e.Leaves, err = s.seal(t.Cause); err != nil {
 		errs = append(errs, err)
 	}
 
 	// Audit and close the row, in one transaction.
-	c := closing{row: s.Row()}
-	c.row.State, c.row.EndedAt = Closed, m.o.Clock.Now().UTC()
-	c.row.Cause, c.row.Reason, c.row.EndedBy = t.Cause, t.Reason, t.By
-	c.ev = rowEvent(s.row, audit.SessionEnded)
-	c.ev.Actor, c.ev.Reason = audit.Gateway, t.Reason
+	e.Row, e.Event = s.Row(), rowEvent(s.row, audit.SessionEnded)
+	e.Row.State, e.Row.EndedAt = Closed, m.o.Clock.Now().UTC()
+	e.Row.Cause, e.Row.Reason, e.Row.EndedBy = t.Cause, t.Reason, t.By
+	e.Event.Actor, e.Event.Reason = audit.Gateway, t.Reason
 	switch {
 	case t.By != "":
-		c.ev.Actor = audit.Actor{ID: t.By}
+		e.Event.Actor = audit.Actor{ID: t.By}
 	case t.Cause == "logout":
-		c.ev.Actor = s.actor()
+		e.Event.Actor = s.actor()
 	}
-	c.ev.Detail = map[string]string{"cause": t.Cause, "duration_ms": ms(c.row.EndedAt.Sub(c.row.StartedAt)),
-		"bytes_in": strconv.FormatInt(c.row.BytesIn, 10), "bytes_out": strconv.FormatInt(c.row.BytesOut, 10)}
+	e.Event.Detail = map[string]string{"cause": t.Cause, "duration_ms": ms(e.Row.EndedAt.Sub(e.Row.StartedAt)),
+		"bytes_in": strconv.FormatInt(e.Row.BytesIn, 10), "bytes_out": strconv.FormatInt(e.Row.BytesOut, 10)}
 	if !t.At.IsZero() {
-		c.ev.Detail["end_ms"] = ms(c.row.EndedAt.Sub(t.At)) // from the cut to here
+		e.Event.Detail["end_ms"] = ms(e.Row.EndedAt.Sub(t.At)) // from the cut to here
 	}
 	if len(errs) > 0 {
-		c.ev.Detail["trouble"] = errors.Join(errs...).Error()
-		c.row.Flags = append(c.row.Flags, FlagTrouble)
+		e.Event.Detail["trouble"] = errors.Join(errs...).Error()
+		e.Row.Flags = append(e.Row.Flags, FlagTrouble)
 	}
-	if err := m.closeRow(ctx, c); err != nil {
+	if err := m.writeEnd(ctx, e); err != nil {
 		errs = append(errs, err)
 	}
 	m.leave(s)
@@ -104,24 +102,44 @@ func (s *Session) finish(ctx context.Context, o Outcome) error {
 	return errors.Join(errs...)
 }
 
-// closeRow writes the end of a session; what the store does not take now is
+// writeEnd writes the end of a session; what the store does not take now is
 // tried again by sweep.
-func (m *Manager) closeRow(ctx context.Context, c closing) error {
+func (m *Manager) writeEnd(ctx context.Context, e End) error {
 	ctx, cancel := context.WithTimeout(ctx, m.writeTimeout())
 	defer cancel()
-	err := m.o.Store.EndSession(ctx, c.row, c.ev)
+	err := m.o.Store.EndSession(ctx, e)
+	// ErrConflict: closed already, by another gateway or by a commit of ours
+	// that nobody acknowledged. ErrNotFound: it never was, see perhapsBegun.
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+		err = m.writeRest(ctx, e)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// ErrConflict: closed already. ErrNotFound: it never was, see perhapsBegun.
-	if err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
-		delete(m.unclosed, c.row.ID)
+	if err == nil {
+		delete(m.unclosed, e.Row.ID)
 		return nil
 	}
-	if _, known := m.unclosed[c.row.ID]; !known {
-		m.unclosed[c.row.ID] = c
+	if _, known := m.unclosed[e.Row.ID]; !known {
+		m.unclosed[e.Row.ID] = e
 		m.hasWork()
 	}
-	return fmt.Errorf("close session %s: %w", c.row.ID, err)
+	return fmt.Errorf("close session %s: %w", e.Row.ID, err)
+}
+
+// writeRest writes what an end tells beside the row. A leaf that is in the log
+// already is told once more, and says the same.
+func (m *Manager) writeRest(ctx context.Context, e End) error {
+	for _, d := range e.Dead {
+		if err := m.writeDeath(ctx, d); err != nil {
+			return err
+		}
+	}
+	for _, leaf := range e.Leaves {
+		if _, err := m.o.Log.Append(ctx, leaf); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeTimeout is how long a write may take: short while the store is known to

@@ -34,11 +34,11 @@ type Manager struct {
 	ended     chan struct{} // closed and replaced whenever a session leaves live
 	gone      tombstones
 	highWater time.Time
-	storeSeen time.Duration // boot time of the last sight of the store
-	storeErr  error         // of the last beat
-	feedErr   error         // the feed is deaf
-	unclosed  map[string]closing
-	unlogged  []audit.Event // seals of recordings that the store did not take
+	storeSeen time.Duration  // boot time of the last sight of the store
+	storeErr  error          // of the last beat
+	feedErr   error          // the feed is deaf
+	unclosed  map[string]End // ends that the store did not take, by session
+	unlogged  []audit.Event  // seals that came late and that it did not take
 	undead    map[string]*corpse
 	mourned   []string // grants that ended: sweep looks for their tokens
 }
@@ -61,7 +61,7 @@ func NewManager(o Options) (*Manager, error) {
 		o: o, base: time.Now(), cleaners: maps.Clone(o.Cleaners),
 		started: make(chan struct{}), nudge: make(chan struct{}, 1), work: make(chan struct{}, 1), paper: make(chan struct{}, paperwork), ended: make(chan struct{}),
 		live: map[string]*Session{}, gone: tombstones{},
-		unclosed: map[string]closing{}, undead: map[string]*corpse{},
+		unclosed: map[string]End{}, undead: map[string]*corpse{},
 	}
 	if m.cleaners == nil {
 		m.cleaners = map[string]Cleaner{}

@@ -16,22 +16,36 @@ func (m *Manager) recordingOptions(s *Session) recording.Options {
 	return recording.Options{
 		Strict: r.Strict, Recipients: r.Recipients, Index: r.Index, Now: m.o.Clock.Now,
 		OnSegment: func(i recording.SegmentInfo) error {
-			if s.refused.Load() {
+			ev := SegmentEvent(s.row, i)
+			if s.refused.Load() || s.withEnd(ev) {
 				return nil
 			}
-			return m.append(SegmentEvent(s.row, i))
+			return m.append(ev)
 		},
 		OnSealed: func(seal recording.Seal) error {
-			if !s.refused.Load() {
-				m.logSeal(SealEvent(s.row, seal))
+			ev := SealEvent(s.row, seal)
+			if !s.refused.Load() && !s.withEnd(ev) {
+				m.logSeal(ev)
 			}
 			return nil
 		},
 	}
 }
 
-// logSeal makes a seal a leaf of the log. A session that ends because the
-// store is away is sealed all the same; sweep logs it when the store is back.
+// withEnd keeps a leaf of the recording that is being sealed, to be written in
+// one transaction with the session's end.
+func (s *Session) withEnd(leaf audit.Event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sealing {
+		s.leaves = append(s.leaves, leaf)
+	}
+	return s.sealing
+}
+
+// logSeal makes a seal a leaf of the log that came when the session's end was
+// written already: a disk that had not answered. If the store is away, sweep
+// logs it when it is back.
 func (m *Manager) logSeal(ev audit.Event) {
 	err := m.append(ev)
 	if err == nil {
@@ -136,8 +150,17 @@ func (s *Session) watchRecorder() {
 	}
 }
 
-// seal ends the recording; a termination is the last thing in it.
-func (s *Session) seal(cause string) error {
+// seal ends the recording; a termination is the last thing in it. It returns
+// the leaves that vouch for it, which are on the disk and not in the log yet.
+func (s *Session) seal(cause string) (leaves []audit.Event, err error) {
+	s.mu.Lock()
+	s.sealing = true
+	s.mu.Unlock()
+	defer func() { // what comes late is logged by itself
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sealing, leaves, s.leaves = false, s.leaves, nil
+	}()
 	if t := s.termination(); t != nil {
 		p := recording.Termination{Cause: t.Cause, Reason: t.Reason, By: t.By}
 		if err := s.rec.Event(recording.Event{Kind: recording.KindTermination, Payload: p}); err != nil {
@@ -145,7 +168,7 @@ func (s *Session) seal(cause string) error {
 		}
 	}
 	if _, err := s.rec.Seal(cause); err != nil {
-		return fmt.Errorf("seal the recording: %w", err)
+		return nil, fmt.Errorf("seal the recording: %w", err)
 	}
-	return nil
+	return nil, nil
 }

@@ -153,7 +153,7 @@ func (m *Manager) recoverSession(ctx context.Context, r Row) (killed, alive int,
 			return killed, alive, err // again with the next recovery: sealing is idempotent
 		}
 	}
-	err = m.o.Store.EndSession(ctx, r, ev)
+	err = m.o.Store.EndSession(ctx, End{Row: r, Event: ev})
 	if errors.Is(err, store.ErrConflict) { // another gateway was faster
 		err = nil
 	}

@@ -43,6 +43,8 @@ type Session struct {
 	attached map[int]attachment
 	attachNo int
 	flags    []string
+	sealing  bool          // leaves of the recording are written with the end
+	leaves   []audit.Event // those
 
 	once      sync.Once
 	finished  chan struct{}

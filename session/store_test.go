@@ -47,11 +47,11 @@ func (f *flaky) BeginSession(ctx context.Context, r session.Row, ev audit.Event)
 	return f.Store.BeginSession(ctx, r, ev)
 }
 
-func (f *flaky) EndSession(ctx context.Context, r session.Row, ev audit.Event) error {
+func (f *flaky) EndSession(ctx context.Context, e session.End) error {
 	if err := f.down(); err != nil {
 		return err
 	}
-	return f.Store.EndSession(ctx, r, ev)
+	return f.Store.EndSession(ctx, e)
 }
 
 func (f *flaky) CredentialDead(ctx context.Context, id string, at time.Time, ev audit.Event) error {

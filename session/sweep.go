@@ -90,7 +90,7 @@ func (m *Manager) retry(ctx context.Context) (next time.Duration) {
 			due = append(due, c)
 		}
 	}
-	rows := slices.Collect(maps.Values(m.unclosed))
+	ends := slices.Collect(maps.Values(m.unclosed))
 	m.mu.Unlock()
 	m.logSeals()
 
@@ -106,9 +106,9 @@ func (m *Manager) retry(ctx context.Context) (next time.Duration) {
 		}
 		m.o.Metrics.setUndead(len(m.undead))
 	})
-	for _, c := range rows {
-		if err := m.closeRow(ctx, c); err != nil {
-			m.o.Logger.Error("close a session that has ended", "session", c.row.ID, "err", err)
+	for _, e := range ends {
+		if err := m.writeEnd(ctx, e); err != nil {
+			m.o.Logger.Error("close a session that has ended", "session", e.Row.ID, "err", err)
 			break // the store is away: the others would fail as well
 		}
 	}

@@ -66,9 +66,25 @@ type Credential struct {
 // Store keeps sessions. Both stores implement it.
 type Store interface {
 	BeginSession(ctx context.Context, r Row, ev audit.Event) error // store.ErrConflict if r.Most are open
-	EndSession(ctx context.Context, r Row, ev audit.Event) error   // writes the end of an Open row; store.ErrConflict if it is not open
+	EndSession(ctx context.Context, e End) error                   // store.ErrConflict if the row is not open: then nothing is written
 	Session(ctx context.Context, id string) (Row, error)
 	ListSessions(ctx context.Context, f Filter) ([]Row, error)
+}
+
+// End is all that the end of a session writes, in one transaction and in this
+// order, each change with its event.
+type End struct {
+	Dead   []Death       // credentials; one that is dead already is passed over, with its event
+	Leaves []audit.Event // of the recording
+	Row    Row           // must be Open in the store
+	Event  audit.Event
+}
+
+// Death is a credential that was found to be dead.
+type Death struct {
+	Credential string
+	At         time.Time
+	Event      audit.Event
 }
 
 // Credentials keeps what was minted. Both stores implement it.

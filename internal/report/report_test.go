@@ -49,7 +49,7 @@ func visit(f *office.Office, g approval.Grant, n int, ago, d time.Duration) {
 	}
 	row.State, row.EndedAt, row.Cause = session.Closed, row.StartedAt.Add(d), "logout"
 	ev.Type = audit.SessionEnded
-	if err := f.DB.EndSession(f.T.Context(), row, ev); err != nil {
+	if err := f.DB.EndSession(f.T.Context(), session.End{Row: row, Event: ev}); err != nil {
 		f.T.Fatal(err)
 	}
 }

@@ -41,7 +41,7 @@ func TestSessionFilters(t *testing.T) {
 		case 10:
 			row.State, row.Cause = session.Crashed, "crashed"
 		}
-		check(t, s.DB.EndSession(t.Context(), row, ev(audit.SessionEnded, row.ID)))
+		check(t, s.DB.EndSession(t.Context(), session.End{Row: row, Event: ev(audit.SessionEnded, row.ID)}))
 	}
 	b := s.browser(t, 1280).noScript().signIn("carol")
 	b.open("/sessions")

@@ -21,11 +21,13 @@ func (db *DB) AddCredential(ctx context.Context, c session.Credential, ev audit.
 	})
 }
 
+const credentialDead = "UPDATE credentials SET dead_at = ? WHERE id = ? AND dead_at = 0"
+
 // CredentialDead implements session.Credentials: store.ErrConflict if it was
 // dead before.
 func (db *DB) CredentialDead(ctx context.Context, id string, when time.Time, ev audit.Event) error {
 	return db.change(ctx, "note that credential "+id+" is dead", ev, func(t *tx) error {
-		n, err := t.exec("UPDATE credentials SET dead_at = ? WHERE id = ? AND dead_at = 0", ns(when), id)
+		n, err := t.exec(credentialDead, ns(when), id)
 		if err != nil || n > 0 {
 			return err
 		}

@@ -54,30 +54,53 @@ func (t *tx) room(r session.Row) error {
 }
 
 // EndSession implements session.Store: of two at once, one wins.
-func (db *DB) EndSession(ctx context.Context, r session.Row, ev audit.Event) error {
-	return db.change(ctx, "end session "+r.ID, ev, func(t *tx) error {
-		var text string
-		if err := t.one([]any{&text}, "SELECT doc FROM sessions WHERE id = ?", r.ID); err != nil {
+func (db *DB) EndSession(ctx context.Context, e session.End) error {
+	return db.change(ctx, "end session "+e.Row.ID, e.Event, func(t *tx) error {
+		if err := t.closeSession(e.Row); err != nil {
 			return err
 		}
-		old, err := decode[session.Row](text)
-		switch {
-		case err != nil:
-			return err
-		case old.State != session.Open:
-			return store.ErrConflict
-		case r.State == session.Open:
-			return errors.New("a session that ends cannot be open")
+		for _, d := range e.Dead {
+			switch n, err := t.exec(credentialDead, ns(d.At), d.Credential); {
+			case err != nil:
+				return err
+			case n == 0:
+				continue // another gateway was faster, and told it
+			}
+			if _, err := t.append(d.Event); err != nil {
+				return err
+			}
 		}
-		// Who used what, and where, was written at the beginning.
-		r.GrantID, r.RequestID, r.UserID, r.User = old.GrantID, old.RequestID, old.UserID, old.User
-		r.Target, r.Login, r.Protocol, r.Source = old.Target, old.Login, old.Protocol, old.Source
-		r.Gateway, r.StartedAt = old.Gateway, old.StartedAt
-		if text, err = encode(r); err != nil {
-			return err
+		for _, leaf := range e.Leaves {
+			if _, err := t.append(leaf); err != nil {
+				return err
+			}
 		}
-		return t.must("UPDATE sessions SET state = ?, cause = ?, ended_at = ?, doc = ? WHERE id = ? AND state = 'open'", string(r.State), r.Cause, ns(r.EndedAt), text, r.ID)
+		return nil
 	})
+}
+
+func (t *tx) closeSession(r session.Row) error {
+	var text string
+	if err := t.one([]any{&text}, "SELECT doc FROM sessions WHERE id = ?", r.ID); err != nil {
+		return err
+	}
+	old, err := decode[session.Row](text)
+	switch {
+	case err != nil:
+		return err
+	case old.State != session.Open:
+		return store.ErrConflict
+	case r.State == session.Open:
+		return errors.New("a session that ends cannot be open")
+	}
+	// Who used what, and where, was written at the beginning.
+	r.GrantID, r.RequestID, r.UserID, r.User = old.GrantID, old.RequestID, old.UserID, old.User
+	r.Target, r.Login, r.Protocol, r.Source = old.Target, old.Login, old.Protocol, old.Source
+	r.Gateway, r.StartedAt = old.Gateway, old.StartedAt
+	if text, err = encode(r); err != nil {
+		return err
+	}
+	return t.must("UPDATE sessions SET state = ?, cause = ?, ended_at = ?, doc = ? WHERE id = ? AND state = 'open'", string(r.State), r.Cause, ns(r.EndedAt), text, r.ID)
 }
 
 // Session implements session.Store.

@@ -7,6 +7,7 @@ import (
 	"jit-gateway/approval/risk"
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/store"
+	"jit-gateway/session"
 )
 
 func requests(s *suite) {
@@ -159,7 +160,7 @@ func history(s *suite) {
 	g := s.liveGrant(alice, "web01")
 	row := s.session(g)
 	row.State, row.EndedAt, row.BytesIn, row.BytesOut = "closed", s.now.Add(time.Minute), 10, 20
-	s.ok(s.EndSession(s.ctx, row, ev(audit.SessionEnded)))
+	s.ok(s.EndSession(s.ctx, session.End{Row: row, Event: ev(audit.SessionEnded)}))
 	s.now = s.now.Add(time.Hour)
 	denied := s.request(alice, "db01")
 	denied.State, denied.Decision = approval.Denied, &approval.Decision{UserID: bob.ID, At: s.now}

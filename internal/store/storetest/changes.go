@@ -122,7 +122,7 @@ func (s *suite) changes() []change {
 			return s.BeginSession(s.ctx, session.Row{ID: "S-new", State: session.Open, StartedAt: s.now}, e)
 		})},
 		{"EndSession", false, simple(func(e audit.Event) error {
-			return s.EndSession(s.ctx, session.Row{ID: "S-new", State: session.Closed}, e)
+			return s.EndSession(s.ctx, session.End{Row: session.Row{ID: "S-new", State: session.Closed}, Event: e})
 		})},
 		{"AddCredential", false, simple(func(e audit.Event) error {
 			return s.AddCredential(s.ctx, session.Credential{ID: "C-new", Kind: "ssh_cert"}, e)

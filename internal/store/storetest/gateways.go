@@ -8,6 +8,7 @@ import (
 
 	"jit-gateway/internal/audit"
 	"jit-gateway/internal/store"
+	"jit-gateway/session"
 )
 
 // Gateways is what gateways on one store tell each other.
@@ -90,7 +91,7 @@ func sessionLimit(s *suite) {
 	}
 	end := must(s.Session(s.ctx, began))(s)
 	end.State, end.EndedAt = "closed", s.now
-	s.ok(s.EndSession(s.ctx, end, ev(audit.SessionEnded)))
+	s.ok(s.EndSession(s.ctx, session.End{Row: end, Event: ev(audit.SessionEnded)}))
 	again := other
 	again.ID, again.Rule, again.Most = s.id("S"), "two", 2
 	s.ok(s.BeginSession(s.ctx, again, ev(audit.SessionStarted)))

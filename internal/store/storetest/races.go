@@ -86,7 +86,7 @@ func Races(t *testing.T, open func(t *testing.T) Store) {
 		return func(int) error {
 			r := r
 			r.State, r.EndedAt = session.Closed, s.now
-			return s.EndSession(s.ctx, r, ev(audit.SessionEnded))
+			return s.EndSession(s.ctx, session.End{Row: r, Event: ev(audit.SessionEnded)})
 		}
 	})
 	s.race("one credential found dead twice", store.ErrConflict, func() func(int) error {

@@ -27,7 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	}{
 		{"Users", users}, {"UserNames", userNames}, {"SCIMGroups", scimGroups}, {"UseOnce", useOnce}, {"Keys", keys}, {"Invites", invites}, {"Factors", factors}, {"Targets", targets},
 		{"Requests", requests}, {"RequestsAreImmutable", requestsAreImmutable}, {"Grants", grants}, {"GrantsAreImmutable", grantsAreImmutable},
-		{"Sessions", sessions}, {"Credentials", credentials}, {"SessionLimit", sessionLimit}, {"Instances", instances}, {"Gateways", gateways}, {"Budgets", budgets}, {"HighWater", highWater},
+		{"Sessions", sessions}, {"WholeEnd", wholeEnd}, {"Credentials", credentials}, {"SessionLimit", sessionLimit}, {"Instances", instances}, {"Gateways", gateways}, {"Budgets", budgets}, {"HighWater", highWater},
 		{"Tokens", tokens}, {"Page", page}, {"Findings", findings}, {"AdminActs", adminActs}, {"Recordings", recordings}, {"RecordingRaces", recordingRaces}, {"RecordingFlags", recordingFlags}, {"History", history},
 		{"Log", log}, {"FindEvents", findEvents}, {"WaitEvents", waitEvents}, {"Checkpoints", checkpoints}, {"Proofs", proofs}, {"Cursors", cursors},
 		{"Lines", lines}, {"HostileQueries", hostileQueries},

@@ -26,15 +26,15 @@ func sessions(s *suite) {
 	end.State, end.EndedAt, end.Cause, end.Reason, end.BytesIn, end.Flags = session.Closed, s.now.Add(time.Minute), "logout", "bye", 42, []string{"x"}
 	forged := end
 	forged.User, forged.Target, forged.GrantID = "mallory", "db01", "G404"
-	s.ok(s.EndSession(s.ctx, forged, ev(audit.SessionEnded)))
+	s.ok(s.EndSession(s.ctx, session.End{Row: forged, Event: ev(audit.SessionEnded)}))
 	same(s, must(s.Session(s.ctx, r2.ID))(s), end) // who and where stay as they began
-	s.is(s.EndSession(s.ctx, end, ev(audit.SessionEnded)), store.ErrConflict)
-	if err := s.EndSession(s.ctx, r1, ev(audit.SessionEnded)); err == nil {
+	s.is(s.EndSession(s.ctx, session.End{Row: end, Event: ev(audit.SessionEnded)}), store.ErrConflict)
+	if err := s.EndSession(s.ctx, session.End{Row: r1, Event: ev(audit.SessionEnded)}); err == nil {
 		s.Error("a session ended and was open")
 	}
 	missing := end
 	missing.ID = "S404"
-	s.is(s.EndSession(s.ctx, missing, ev(audit.SessionEnded)), store.ErrNotFound)
+	s.is(s.EndSession(s.ctx, session.End{Row: missing, Event: ev(audit.SessionEnded)}), store.ErrNotFound)
 
 	for name, c := range map[string]struct {
 		f    session.Filter
@@ -60,6 +60,42 @@ func sessions(s *suite) {
 		s.Log(name)
 		same(s, ids, c.want)
 	}
+}
+
+// wholeEnd: what an end says of credentials and of the recording is written
+// with the row, in order, or not at all.
+func wholeEnd(s *suite) {
+	g := s.liveGrant(s.user("alice"))
+	row := s.session(g)
+	c1, c2 := s.credential(g, row.ID), s.credential(g, row.ID)
+	s.ok(s.CredentialDead(s.ctx, c1.ID, s.now, ev(audit.CredentialDead)))
+	end := session.End{Row: row, Event: ev(audit.SessionEnded), Leaves: []audit.Event{ev(audit.RecordingSegment), ev(audit.RecordingSealed)},
+		Dead: []session.Death{{Credential: c1.ID, At: s.now, Event: ev(audit.CredentialDead)}, {Credential: c2.ID, At: s.now, Event: ev(audit.CredentialDead)}}}
+	before := must(s.LastSeq(s.ctx))(s)
+	live := session.CredentialFilter{SessionID: row.ID}
+	if err := s.EndSession(s.ctx, end); err == nil {
+		s.Error("a session ended and was open")
+	}
+	broken := end
+	broken.Row.State, broken.Leaves = session.Closed, append(slices.Clone(end.Leaves), audit.Event{}) // without a type it is no event
+	if err := s.EndSession(s.ctx, broken); err == nil {
+		s.Error("a session ended with a leaf that is no event")
+	}
+	same(s, must(s.LastSeq(s.ctx))(s), before)
+	same(s, must(s.LiveCredentials(s.ctx, live))(s), []session.Credential{c2})
+	same(s, must(s.Session(s.ctx, row.ID))(s), row)
+
+	end.Row.State, end.Row.EndedAt, end.Row.Cause = session.Closed, s.now, "whole"
+	s.ok(s.EndSession(s.ctx, end))
+	var told []audit.Type
+	for _, e := range must(s.Events(s.ctx, before, 10))(s) {
+		told = append(told, e.Type)
+	}
+	same(s, told, []audit.Type{audit.CredentialDead, audit.RecordingSegment, audit.RecordingSealed, audit.SessionEnded}) // one was told before
+	same(s, len(must(s.LiveCredentials(s.ctx, live))(s)), 0)
+	same(s, must(s.Session(s.ctx, row.ID))(s), end.Row)
+	s.is(s.EndSession(s.ctx, end), store.ErrConflict)
+	same(s, must(s.LastSeq(s.ctx))(s), before+4)
 }
 
 func (s *suite) credential(g approval.Grant, sessionID string) session.Credential {
@@ -102,7 +138,7 @@ func instances(s *suite) {
 
 	c := s.credential(g, row.ID)
 	row.State, row.EndedAt = session.Crashed, s.now
-	s.ok(s.EndSession(s.ctx, row, ev(audit.SessionCrashed)))
+	s.ok(s.EndSession(s.ctx, session.End{Row: row, Event: ev(audit.SessionCrashed)}))
 	same(s, must(s.DeadInstances(s.ctx, s.now.Add(1)))(s), []string{"gw-1"}) // for the credential
 	s.ok(s.CredentialDead(s.ctx, c.ID, s.now, ev(audit.CredentialDead)))
 	same(s, len(must(s.DeadInstances(s.ctx, s.now.Add(1)))(s)), 0)
