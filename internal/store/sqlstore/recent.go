@@ -1,15 +1,17 @@
 package sqlstore
 
 import (
+	"maps"
 	"sync"
+	"unicode/utf8"
 
 	"jit-gateway/internal/audit"
 )
 
 // recent keeps the newest events as they were committed, for those who follow
-// the log: all of them ask for each event within the same millisecond, and one
-// decoding serves them. It has only what this process
-// committed, without a gap, so it is of use where nobody else writes.
+// the log: all of them ask for each event within the same millisecond. It has
+// only what this process committed, without a gap, so it is of use where nobody
+// else writes.
 type recent struct {
 	mu     sync.Mutex
 	leaves []recentLeaf // in order, the newest last
@@ -17,21 +19,44 @@ type recent struct {
 
 type recentLeaf struct {
 	audit.Leaf
-	event *audit.Event // once somebody asked; shared, so nobody changes it
+	event *audit.Event // as the leaf decodes; shared, so nobody changes it. nil: nobody has asked
+}
+
+// asDecoded is the event as its leaf decodes, without decoding it; nil where
+// that could be another one. The caller may go on using what e refers to.
+func asDecoded(e audit.Event) *audit.Event {
+	if e.Time != e.Time.Round(0).UTC() {
+		return nil
+	}
+	for _, s := range [...]string{e.ID, string(e.Type), string(e.Outcome), e.Actor.ID, e.Actor.Name, e.Actor.Source, e.Actor.Via,
+		e.User, e.Target, e.Request, e.Grant, e.Session, e.Reason} {
+		if !utf8.ValidString(s) { // JSON has a replacement for what is not
+			return nil
+		}
+	}
+	for k, v := range e.Detail {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return nil
+		}
+	}
+	if e.Detail = maps.Clone(e.Detail); len(e.Detail) == 0 {
+		e.Detail = nil
+	}
+	return &e
 }
 
 // recentMax bounds what is kept: a few hundred KiB.
 const recentMax = 512
 
 // add keeps what a commit of this process has appended.
-func (r *recent) add(leaves []audit.Leaf) {
+func (r *recent) add(leaves []recentLeaf) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range leaves {
 		if n := len(r.leaves); n > 0 && r.leaves[n-1].Seq+1 != l.Seq {
 			r.leaves = r.leaves[:0]
 		}
-		r.leaves = append(r.leaves, recentLeaf{Leaf: l})
+		r.leaves = append(r.leaves, l)
 	}
 	if over := len(r.leaves) - recentMax; over > 0 {
 		n := copy(r.leaves, r.leaves[over:])

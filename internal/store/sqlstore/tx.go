@@ -17,7 +17,7 @@ import (
 type tx struct {
 	w      *writer
 	edge   *audit.Edge
-	leaves []audit.Leaf // the events of the transaction
+	leaves []recentLeaf // the events of the transaction
 }
 
 // exec runs a statement and returns how many rows it changed.
@@ -116,7 +116,11 @@ func (t *tx) append(e audit.Event) (audit.Event, error) {
 	if err != nil {
 		return e, fmt.Errorf("append the audit event %s: %w", e.Type, err)
 	}
-	t.leaves = append(t.leaves, audit.Leaf{Seq: e.Seq, Data: leaf})
+	l := recentLeaf{Leaf: audit.Leaf{Seq: e.Seq, Data: leaf}}
+	if !t.w.db.dialect.Shared {
+		l.event = asDecoded(e)
+	}
+	t.leaves = append(t.leaves, l)
 	t.w.db.sawEvent(e.Time)
 	return e, nil
 }
@@ -126,7 +130,7 @@ func (t *tx) first() *audit.Leaf {
 	if len(t.leaves) == 0 {
 		return nil
 	}
-	return &t.leaves[0]
+	return &t.leaves[0].Leaf
 }
 
 // change is write for a change with one event, which is appended after fn.
