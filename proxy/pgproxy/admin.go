@@ -22,6 +22,13 @@ type adminConn struct {
 	version int  // server_version_num
 	setup   bool // the functions of sql/setup.sql are there
 	used    time.Time
+	known   map[string]*planned // by their text; nil: nothing is to be left in this session
+}
+
+// planned is a statement that the server has read, or is to read again.
+type planned struct {
+	name  string
+	ready bool
 }
 
 const (
@@ -31,10 +38,24 @@ const (
 	maxAdminReply = 1 << 20
 )
 
-// query runs sql with text values and returns the rows as text; NULL is "".
+// query runs sql with text values and returns the rows as text; NULL is "". On
+// the gateway's own connections the server reads and plans each text once: they
+// are constants of this package, so they are few.
 func (c *adminConn) query(ctx context.Context, sql string, args ...string) (rows [][]string, err error) {
-	b := message('P', []byte{0}, []byte(sql), []byte{0, 0, 0})
-	bind := []byte{0, 0, 0, 0}
+	st := &planned{}
+	if c.known != nil {
+		if c.known[sql] == nil {
+			c.known[sql] = &planned{name: "s" + strconv.Itoa(len(c.known))}
+		}
+		st = c.known[sql]
+	}
+	var b []byte
+	if !st.ready { // closed first: it may be there from before an error
+		b = message('C', []byte{'S'}, []byte(st.name), []byte{0})
+		b = append(b, message('P', []byte(st.name), []byte{0}, []byte(sql), []byte{0, 0, 0})...)
+	}
+	bind := append([]byte{0}, st.name...)
+	bind = append(bind, 0, 0, 0)
 	bind = binary.BigEndian.AppendUint16(bind, uint16(len(args)))
 	for _, a := range args {
 		bind = binary.BigEndian.AppendUint32(bind, uint32(len(a)))
@@ -42,7 +63,9 @@ func (c *adminConn) query(ctx context.Context, sql string, args ...string) (rows
 	}
 	b = append(b, message('B', bind, []byte{0, 0})...)
 	b = append(b, message('E', []byte{0, 0, 0, 0, 0})...)
-	return c.run(ctx, append(b, message('S')...))
+	rows, err = c.run(ctx, append(b, message('S')...))
+	st.ready = err == nil // what was planned for a function that was replaced since fails once
+	return rows, err
 }
 
 // exec runs several statements in one transaction.
@@ -228,7 +251,7 @@ func (a *admins) connect(ctx context.Context, t inventory.Target, database strin
 		conn.Close()
 		return nil, err
 	}
-	c := &adminConn{conn: conn, r: newReader(u)}
+	c := &adminConn{conn: conn, r: newReader(u), known: map[string]*planned{}}
 	rows, err := c.query(ctx, `SELECT current_setting('server_version_num'), EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 		WHERE n.nspname = $1 AND p.proname = 'create_role' AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE'))`, setupSchema)
 	if err != nil || len(rows) != 1 {

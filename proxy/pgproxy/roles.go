@@ -28,7 +28,10 @@ func retriable(err error) bool {
 	return ok && (e.Code == "40P01" || e.Code == "40001" || strings.Contains(e.Message, "tuple concurrently"))
 }
 
-// createRole makes the role, a member of memberOf, until end at the latest.
+// createRole makes the role, a member of memberOf, until end at the latest. It
+// does not wait for the database's disk: a server that crashes before it has the
+// role there ends the session as well, and there is less to clean up. Dropping
+// one waits.
 func (a *admins) createRole(ctx context.Context, t inventory.Target, role, memberOf, password string, end time.Time) error {
 	salt := make([]byte, 16)
 	rand.Read(salt)
@@ -42,9 +45,9 @@ func (a *admins) createRole(ctx context.Context, t inventory.Target, role, membe
 		var err error
 		switch {
 		case c.setup:
-			_, err = c.query(ctx, "SELECT "+setupSchema+".create_role($1, $2, $3, $4::timestamptz)", role, memberOf, verifier, until)
+			_, err = c.query(ctx, "SELECT set_config('synchronous_commit', 'off', true), "+setupSchema+".create_role($1, $2, $3, $4::timestamptz)", role, memberOf, verifier, until)
 		case c.version >= 160000:
-			err = c.exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 1 PASSWORD %s VALID UNTIL %s IN ROLE %s, %s",
+			err = c.exec(ctx, fmt.Sprintf("SET LOCAL synchronous_commit = off; CREATE ROLE %s LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 1 PASSWORD %s VALID UNTIL %s IN ROLE %s, %s",
 				quoteIdent(role), quoteLiteral(verifier), quoteLiteral(until), setupSessions, quoteIdent(memberOf)))
 		default:
 			err = errNotSetUp
