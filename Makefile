@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 DEMO    := bin/demo
 
 .PHONY: help build demo up down picture screenshots test test-unit test-stories test-clients test-gateways fmt fmt-check vet lint fuzz \
-	bench dist bench-ssh bench-pg bench-recording bench-leak bench-scale deps-demo deps-test deps-clients deps-bench clean
+	bench dist bench-ssh bench-pg bench-recording bench-leak bench-scale test-postgres deps-demo deps-test deps-clients deps-bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -54,11 +54,14 @@ test-unit: deps-test
 test-stories: deps-test
 	go test -race -parallel 5 -timeout 12m ./cmd/jit-gateway
 
-test-clients: deps-clients build $(DEMO) test-gateways ## the black-box matrix of SSH and PostgreSQL clients
+test-clients: deps-clients build $(DEMO) test-gateways test-postgres ## the black-box matrix of SSH and PostgreSQL clients
 	@testdata/clients/run
 
 test-gateways: deps-clients ## three gateways on one PostgreSQL store, and what may go wrong there
 	go test -count=1 -timeout 8m -tags=sqlite_fts5,gateways -v -run '^TestGateways$$' ./cmd/jit-gateway
+
+test-postgres: deps-clients ## PostgreSQL 16 and 18, and the libpq of 18
+	@testdata/postgres.sh
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')

@@ -9,7 +9,7 @@ demo="gcc libc6-dev openssh-client openssh-server postgresql-15 postgresql-clien
 test="$demo git curl ssh-audit chromium-headless-shell rsyslog rsyslog-openssl tmux python3 python3-aiosmtpd openssl pebble
  sqlite3 libconfig9 liborcania2.3 libyder2.0 libhoel1.4 librhonabwy1.1 libulfius2.7 libiddawc1.1 liboath0 libcbor0.8 libjansson4 libldap-2.5-0"
 clients="$demo haproxy ansible-core python3-paramiko python3-asyncssh putty-tools dropbear-bin curl lftp git sshfs
- python3-psycopg2 python3-psycopg python3-asyncpg libpostgresql-jdbc-java default-jdk-headless libdbd-pg-perl nodejs"
+ python3-psycopg2 python3-psycopg python3-asyncpg libpostgresql-jdbc-java default-jdk-headless libdbd-pg-perl nodejs npm"
 bench="$demo pgbouncer"
 
 case "${1:-}" in
@@ -58,7 +58,7 @@ glewlwyd() {
 # unpack is what a purpose needs beyond packages.
 unpack() {
 	case $1 in
-	clients) nodepg ;;
+	clients) nodepg && "$(dirname "$0")/tools/postgres.sh" 16 >/dev/null && "$(dirname "$0")/tools/postgres.sh" 18 >/dev/null ;;
 	test) glewlwyd && "$(dirname "$0")/tools/versitygw.sh" >/dev/null ;;
 	esac
 }
@@ -72,6 +72,7 @@ for p in $want; do
 		case $p in
 		gcc) command -v gcc >/dev/null 2>&1 && continue ;;
 		nodejs) command -v node >/dev/null 2>&1 && continue ;;
+		npm) command -v npm >/dev/null 2>&1 && continue ;;
 		default-jdk-headless) command -v javac >/dev/null 2>&1 && continue ;;
 		esac
 		missing="$missing $p"

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -16,8 +17,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PostgresBin holds Debian's PostgreSQL 15 programs that are not on the PATH.
-const PostgresBin = "/usr/lib/postgresql/15/bin"
+// PostgresBin holds the server's programs, which are not on the PATH: those of
+// Debian's PostgreSQL 15, unless JIT_POSTGRES_BIN names another version's
+// (testdata/tools/postgres.sh has some).
+var PostgresBin = cmp.Or(os.Getenv("JIT_POSTGRES_BIN"), "/usr/lib/postgresql/15/bin")
 
 // PostgresOptions says what kind of server a test needs. Only Dir is required.
 type PostgresOptions struct {
@@ -28,7 +31,7 @@ type PostgresOptions struct {
 	Detached bool
 }
 
-// Postgres is a running PostgreSQL 15 server with TLS.
+// Postgres is a running PostgreSQL server with TLS.
 type Postgres struct {
 	Addr     string // 127.0.0.1:port
 	Host     string // 127.0.0.1

@@ -67,7 +67,8 @@ func (s *Server) Check(ctx context.Context, t inventory.Target, standing bool) (
 		k.c = c
 		k.findings = nil // a second try starts anew
 		k.ok("connection", fmt.Sprintf("%s as %s, PostgreSQL %d", t.Postgres.Address, t.Postgres.AdminUser, c.version/10000))
-		steps := []func(context.Context) error{k.admin, k.ends, k.roles, k.prepared, k.hba}
+		ends := func(ctx context.Context) error { return k.ends(ctx, setupHint(t)) }
+		steps := []func(context.Context) error{k.admin, ends, k.roles, k.prepared, k.hba}
 		if identity == "dynamic_role" {
 			steps = []func(context.Context) error{k.admin, k.setup, k.roles, k.prepared, k.hba, func(ctx context.Context) error { return k.try(ctx) }}
 		}
@@ -110,11 +111,14 @@ func (k *checker) admin(ctx context.Context) error {
 	}
 	attrs, member := rows[0][0], rows[0][1]
 	login := quoteIdent(k.t.Postgres.AdminUser)
+	byItself := k.c.version >= 160000 && !k.c.setup // its own CREATEROLE makes the session roles
 	switch {
 	case attrs == "":
 		k.ok("administrator's attributes", "none beyond LOGIN")
-	case attrs == "CREATEROLE" && k.c.version >= 160000 && !k.c.setup:
+	case attrs == "CREATEROLE" && byItself:
 		k.ok("administrator's attributes", "CREATEROLE, which reaches no further than ADMIN from version 16 on")
+	case byItself:
+		k.bad("administrator's attributes", attrs+": all but CREATEROLE is too strong", "ALTER ROLE "+login+" NOSUPERUSER NOCREATEDB NOREPLICATION NOBYPASSRLS;")
 	default:
 		k.bad("administrator's attributes", attrs+" is too strong: up to version 15 CREATEROLE is as good as a shell on the server",
 			"ALTER ROLE "+login+" NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;")
@@ -126,14 +130,14 @@ func (k *checker) admin(ctx context.Context) error {
 }
 
 // ends says whether the gateway's login may end the backends of logins that
-// are not per session.
-func (k *checker) ends(ctx context.Context) error {
+// are not its own.
+func (k *checker) ends(ctx context.Context, fix string) error {
 	may, err := k.c.one(ctx, "SELECT pg_has_role(current_user, 'pg_signal_backend', 'USAGE')")
 	if err != nil {
 		return fmt.Errorf("look at pg_signal_backend: %w", err)
 	}
 	if !k.c.setup && may != "t" {
-		k.bad("end a session", "the gateway's login may not end backends", setupHint(k.t))
+		k.bad("end a session", "the gateway's login may not end backends", fix)
 		return nil
 	}
 	k.ok("end a session", "")
@@ -219,7 +223,7 @@ func (k *checker) adminOption(ctx context.Context) error {
 			k.ok("session roles", "ADMIN on "+role)
 		}
 	}
-	return nil
+	return k.ends(ctx, "GRANT pg_signal_backend TO "+quoteIdent(k.t.Postgres.AdminUser)+";")
 }
 
 // roles looks at the roles that sessions get.

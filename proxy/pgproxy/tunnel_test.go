@@ -70,7 +70,7 @@ func TestTunnel(t *testing.T) {
 	port := w.tunnelTo(c, nil)
 	psql := func(user, db string) (string, error) {
 		cmd := w.client(user, "", db, "psql", "-X", "-w", "-Atc", "SELECT current_user")
-		cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=prefer", "PGSSLROOTCERT=")
+		cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=prefer", "PGSSLNEGOTIATION=postgres", "PGSSLROOTCERT=")
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -95,7 +95,7 @@ func TestTunnel(t *testing.T) {
 	}
 	// The end reaches a tunnel too, where transports have no deadlines.
 	cmd := w.client("orders_ro", "", "orders", "psql", "-X", "-c", "SELECT pg_sleep(30)")
-	cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=disable")
+	cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=disable", "PGSSLNEGOTIATION=postgres")
 	wait := w.start(cmd)
 	w.running("SELECT pg_sleep(30)%")
 	_, err = w.svc.Release(w.ctx, c, g.ID)
@@ -112,7 +112,7 @@ func TestTunnelNeedsTheRule(t *testing.T) {
 	w := newTunnelWorld(t, plain(func(r *policy.Rule) { r.Tunnel = false }))
 	c, _ := w.grant("alice", "orders", "orders_ro", time.Hour)
 	cmd := w.client("orders_ro", "", "orders", "psql", "-X", "-w", "-c", "SELECT 1")
-	cmd.Env = append(cmd.Env, "PGPORT="+w.tunnelTo(c, nil), "PGSSLMODE=disable")
+	cmd.Env = append(cmd.Env, "PGPORT="+w.tunnelTo(c, nil), "PGSSLMODE=disable", "PGSSLNEGOTIATION=postgres")
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "does not allow") {
 		t.Errorf("psql said %s", out)
 	}
@@ -154,7 +154,7 @@ func TestTunnelAsksInTheSSHSession(t *testing.T) {
 	term := &asked{answers: []string{"looking for an order", "30m", w.code("alice")}}
 	port := w.tunnelTo(c, term)
 	cmd := w.client("orders_ro", "", "orders", "psql", "-X", "-w", "-Atc", "SELECT 'in'")
-	cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=disable")
+	cmd.Env = append(cmd.Env, "PGPORT="+port, "PGSSLMODE=disable", "PGSSLNEGOTIATION=postgres")
 	out := w.run(cmd)
 	term.mu.Lock()
 	defer term.mu.Unlock()

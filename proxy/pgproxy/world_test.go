@@ -64,6 +64,15 @@ var shared struct {
 	err error
 }
 
+// createrole has the tests use no functions, but a login with CREATEROLE: the
+// way of version 16 and later in docs/postgres-setup.md.
+var createrole = os.Getenv("JIT_POSTGRES_CREATEROLE") != ""
+
+const createroleSQL = `CREATE ROLE jit_sessions NOLOGIN;
+CREATE ROLE jit_gateway LOGIN CREATEROLE;
+GRANT pg_signal_backend TO jit_gateway;
+GRANT jit_sessions, orders_ro, orders_rw TO jit_gateway WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;`
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.pg != nil {
@@ -87,9 +96,11 @@ func database(t testing.TB) *testenv.Postgres {
 		if shared.err = shared.pg.CreateOrders(ctx, "orders"); shared.err != nil {
 			return
 		}
-		var sql string
-		if sql, shared.err = SetupSQL(target(shared.pg)); shared.err != nil {
-			return
+		sql := createroleSQL
+		if !createrole {
+			if sql, shared.err = SetupSQL(target(shared.pg)); shared.err != nil {
+				return
+			}
 		}
 		for _, q := range []string{sql, "ALTER ROLE jit_gateway PASSWORD 'gateway-password'",
 			"CREATE ROLE orders_static LOGIN PASSWORD 'static-password' IN ROLE orders_rw"} {
@@ -305,6 +316,9 @@ func (w *world) client(user, token, db string, name string, args ...string) *exe
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "PGHOST=localhost", "PGPORT="+w.port, "PGUSER="+user, "PGPASSWORD="+token, "PGDATABASE="+db,
 		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+w.caFile, "PGCONNECT_TIMEOUT=20", "PSQLRC=/dev/null")
+	if lib := os.Getenv("JIT_LIBPQ_18"); lib != "" { // TLS without SSLRequest, and the newest protocol
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, "PGSSLNEGOTIATION=direct", "PGMINPROTOCOLVERSION=3.2")
+	}
 	return cmd
 }
 
