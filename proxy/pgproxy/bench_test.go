@@ -111,3 +111,44 @@ func cpuTime() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkLook is what one transaction of a prepared statement costs between
+// the sockets: its messages found, its statement and outcome on record.
+func BenchmarkLook(b *testing.B) {
+	d, err := recording.OpenDir(b.TempDir(), recording.DirOptions{Reserve: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := d.Create(recording.Header{Session: "S1", Protocol: "postgres"}, recording.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	begun := time.Now()
+	l := &link{up: &upstream{}, tr: newTracker(func(s *recording.SQL) error { return w.SQL(0, s) }, func() time.Duration { return time.Since(begun) })}
+	l.prepare()
+	sync := message('S')
+	parse := append(message('P', []byte("P_0\x00SELECT abalance FROM pgbench_accounts WHERE aid = $1;\x00"), []byte{0, 0}), sync...)
+	run := append(append(message('B', []byte("\x00P_0\x00\x00\x00\x00\x01\x00\x00\x00\x06471147\x00\x00")), append(message('D', []byte("P\x00")), message('E', []byte{0, 0, 0, 0, 0})...)...), sync...)
+	ready := message('Z', []byte("I"))
+	parsed := append(message('1'), ready...)
+	answer := bytes.Join([][]byte{message('2'),
+		message('T', []byte("\x00\x01abalance\x00\x00\x00\x40\x00\x00\x03\x00\x00\x00\x17\x00\x04\xff\xff\xff\xff\x00\x00")),
+		message('D', []byte("\x00\x01\x00\x00\x00\x010")), message('C', []byte("SELECT 1\x00")), ready}, nil)
+	look := func(look func(*pump, []byte) (int, error), p *pump, chunk []byte) {
+		if _, err := look(p, chunk); err != nil {
+			b.Fatal(err)
+		}
+	}
+	look(l.lookClient, &l.c2s, parse)
+	look(l.lookServer, &l.s2c, parsed)
+	b.ReportAllocs()
+	before := cpuTime()
+	for b.Loop() {
+		look(l.lookClient, &l.c2s, run)
+		look(l.lookServer, &l.s2c, answer)
+	}
+	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	if _, err := w.Seal("logout"); err != nil {
+		b.Fatal(err)
+	}
+}
