@@ -8,17 +8,19 @@ import (
 // room waits until there is room for n more bytes and returns the buffer to
 // append to and the event's time since the one before it.
 func (w *Writer) room(n int) (*chunk, time.Duration, error) {
+	var t time.Duration
 	for {
 		if err := w.refusal(); err != nil {
 			return nil, 0, err
 		}
-		if w.queued < maxQueued && !w.behind() {
+		t = w.now()
+		if w.queued < maxQueued && !w.behind(t) {
 			break
 		}
 		w.kick()
 		w.wake.Wait()
 	}
-	t := max(w.now(), w.last)
+	t = max(t, w.last)
 	w.last = t
 	c := w.cur
 	if c == nil {
@@ -45,7 +47,7 @@ func (w *Writer) now() time.Duration {
 }
 
 // behind reports whether the disk is further behind than Interval allows.
-func (w *Writer) behind() bool {
+func (w *Writer) behind(now time.Duration) bool {
 	if w.o.Strict {
 		return false // everybody waits anyway
 	}
@@ -53,7 +55,7 @@ func (w *Writer) behind() bool {
 	if w.committing {
 		oldest = w.syncFrom
 	}
-	if oldest < 0 || w.now()-oldest <= w.o.Interval {
+	if oldest < 0 || now-oldest <= w.o.Interval {
 		return false
 	}
 	w.commit = true

@@ -262,10 +262,12 @@ func (w *Writer) syncInBackground(seq uint64) {
 	w.jobs.Add(1)
 	go func() {
 		defer w.jobs.Done()
+		began := time.Now()
 		err := w.flush(u)
 		stall.Stop()
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		w.syncTook = max(time.Since(began), w.syncTook*7/8)
 		w.committing = false
 		if err != nil {
 			w.broken = true
