@@ -211,7 +211,8 @@ func TestG2FaultEndsTheSession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w, err := d.Create(Header{Session: "S1"}, Options{Strict: true})
+			told := make(chan error, 1)
+			w, err := d.Create(Header{Session: "S1"}, Options{Strict: true, OnFailed: func(err error) { told <- err }})
 			if err != nil {
 				if what == ioErr && at > 5 {
 					t.Fatalf("%v at step %d: Create: %v", what, at, err)
@@ -222,9 +223,12 @@ func TestG2FaultEndsTheSession(t *testing.T) {
 			failure := story(w, func(n int) { acked = n })
 			if failure != nil {
 				select {
-				case <-w.Failed():
+				case err := <-told:
+					if !errors.Is(failure, err) {
+						t.Errorf("%v at step %d: OnFailed is told %v instead of %v", what, at, err, failure)
+					}
 				default:
-					t.Fatalf("%v at step %d: %v, but Failed is not closed", what, at, failure)
+					t.Fatalf("%v at step %d: %v, but OnFailed is not told", what, at, failure)
 				}
 				if s := failure.Error(); !strings.Contains(s, "recording of session S1 failed, so the session cannot go on") {
 					t.Errorf("the failure says %q", s)

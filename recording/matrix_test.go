@@ -101,7 +101,8 @@ func (c trial) play(t *testing.T) told {
 	m.arm(c.fault, c.at)
 	var sent []string
 	released, acked := 0, 0
-	w, failure := d.Create(Header{Session: "S1"}, Options{Strict: c.strict})
+	failed := make(chan error, 1)
+	w, failure := d.Create(Header{Session: "S1"}, Options{Strict: c.strict, OnFailed: func(err error) { failed <- err }})
 	refused := failure != nil
 	say := func(p string) bool {
 		sent = append(sent, p)
@@ -148,9 +149,9 @@ func (c trial) play(t *testing.T) told {
 	}
 	if w != nil && failure != nil {
 		select {
-		case <-w.Failed():
+		case <-failed:
 		default:
-			t.Errorf("%+v: %v, but Failed is not closed", c, failure)
+			t.Errorf("%+v: %v, but OnFailed is not told", c, failure)
 		}
 	}
 	var sealErr error

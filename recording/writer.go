@@ -20,6 +20,7 @@ type Options struct {
 	Index      string                  // IndexOff, IndexMetadata or IndexFull; goes into the header
 	OnSegment  func(SegmentInfo) error // after each closed segment is durable; an error ends the recording
 	OnSealed   func(Seal) error        // after the footer is durable
+	OnFailed   func(error)             // once, when the session must end; MUST NOT wait, nor call the Writer
 	Now        func() time.Time
 }
 
@@ -71,7 +72,6 @@ type Writer struct {
 	mu     sync.Mutex
 	wake   sync.Cond // broadcast on every change of durable, queued, err, running, committing
 	err    error
-	failed chan struct{}
 	sealed bool // no more events
 	final  bool // Seal writes the rest itself: no worker begins any more
 	broken bool // what is on the disk is in doubt: Seal must look at it afresh
@@ -149,7 +149,7 @@ type chunk struct {
 }
 
 func newWriter(d *Dir, h Header, o Options, nonce []byte, to age.Recipient) *Writer {
-	w := &Writer{dir: d, h: h, o: o, seed: seedOf(nonce), to: to, failed: make(chan struct{}), dirty: -1, segOpen: -1}
+	w := &Writer{dir: d, h: h, o: o, seed: seedOf(nonce), to: to, dirty: -1, segOpen: -1}
 	w.wake.L = &w.mu
 	return w
 }
@@ -157,10 +157,7 @@ func newWriter(d *Dir, h Header, o Options, nonce []byte, to age.Recipient) *Wri
 // Header returns the header as it was written.
 func (w *Writer) Header() Header { return w.h }
 
-// Failed is closed when the recording has failed: the session must end.
-func (w *Writer) Failed() <-chan struct{} { return w.failed }
-
-// Err returns why, as a sentence; nil while all is well.
+// Err returns why the recording has failed, as a sentence; nil while all is well.
 func (w *Writer) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -314,7 +311,9 @@ func (w *Writer) kick() {
 func (w *Writer) fail(err error) {
 	if w.err == nil {
 		w.err = fmt.Errorf("the recording of session %s failed, so the session cannot go on: %w", w.h.Session, plain(err))
-		close(w.failed)
+		if w.o.OnFailed != nil {
+			w.o.OnFailed(w.err)
+		}
 		w.dismiss()
 	}
 	w.wake.Broadcast()

@@ -69,7 +69,6 @@ func (m *Manager) begin(ctx context.Context, adm approval.Admission, meta Meta) 
 		m.leave(s)
 		return nil, err
 	}
-	s.watcher.Go(s.watchRecorder)
 	if t := s.termination(); t != nil { // cut while it began
 		return nil, errors.Join(errors.New(t.Reason), s.Finish(ctx, Outcome{}))
 	}
@@ -99,6 +98,7 @@ func (m *Manager) open(ctx context.Context, s *Session) error {
 	}
 	if err := m.o.Store.BeginSession(ctx, s.row, ev); err != nil {
 		s.refused.Store(true)
+		s.leave()
 		_, sealErr := s.rec.Seal("refused")
 		if err := errors.Join(sealErr, m.o.Recordings.Remove(s.row.ID)); err != nil {
 			m.o.Logger.Warn("remove the recording of a refused session", "session", s.row.ID, "err", err)

@@ -48,7 +48,7 @@ func (s *Session) finish(ctx context.Context, o Outcome) error {
 		t = &Termination{Cause: cmp.Or(o.Cause, "logout"), Reason: o.Reason, At: m.o.Clock.Now()}
 	}
 	s.cancel(t) // nothing of the session runs on
-	s.watcher.Wait()
+	s.leave()
 
 	// Invalidate and check. What is dead is told with the rest of the end.
 	var errs []error

@@ -29,6 +29,7 @@ func (m *Manager) recordingOptions(s *Session) recording.Options {
 			}
 			return nil
 		},
+		OnFailed: s.recordingFailed,
 	}
 }
 
@@ -134,20 +135,33 @@ func Logged(ctx context.Context, log Finder, id string) (leaves []recording.Segm
 	return leaves, seal, nil
 }
 
-// watchRecorder ends the session when its recording fails (G2).
-func (s *Session) watchRecorder() {
-	select {
-	case <-s.ctx.Done():
-	case <-s.rec.Failed():
-		err := s.rec.Err()
+// recordingFailed ends the session when its recording fails (G2). The recorder
+// calls it, and waits for nothing; idle sessions are many, and a goroutine
+// that watched for it would have a stack in each.
+func (s *Session) recordingFailed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return // who leaves seals, and hears of it there
+	}
+	s.failing.Go(func() {
 		s.Terminate(Termination{Cause: "recording_failed", Reason: "The session cannot be recorded any more, so it ends."})
-		ev := audit.Event{Type: audit.RecordingFailed, Outcome: audit.Failure, Actor: audit.Gateway, Reason: fmt.Sprint(err)}
+		ev := audit.Event{Type: audit.RecordingFailed, Outcome: audit.Failure, Actor: audit.Gateway, Reason: err.Error()}
 		ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 		defer cancel()
 		if err := s.Audit(ctx, ev); err != nil {
 			s.m.o.Logger.Error("audit a failed recording", "session", s.row.ID, "err", err)
 		}
-	}
+	})
+}
+
+// leave waits for what a failure of the recording has begun; nothing more
+// begins.
+func (s *Session) leave() {
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+	s.failing.Wait()
 }
 
 // seal ends the recording; a termination is the last thing in it. It returns

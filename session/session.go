@@ -30,7 +30,7 @@ type Session struct {
 	warned int           // warnings given
 
 	warnings chan Warning
-	watcher  sync.WaitGroup // watchRecorder
+	failing  sync.WaitGroup // recordingFailed
 
 	in, out atomic.Int64
 	used    atomic.Int64 // last activity, since m.base
@@ -38,6 +38,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	term     *Termination
+	leaving  bool                  // no failure of the recording is of interest any more
 	creds    map[string]Credential // not known to be dead
 	held     map[string]Destroyer
 	attached map[int]attachment
