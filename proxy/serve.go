@@ -102,26 +102,11 @@ func (s *server) accept(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// serve handles one connection, whatever happens in there.
+// serve handles one connection, whatever happens in there. Its frame lasts as
+// long as the connection, and there are many.
 func (s *server) serve(conn net.Conn) {
-	source := addrOf(conn.RemoteAddr())
-	if s.limits.balancer(source) {
-		real, err := readSource(conn)
-		if err != nil {
-			s.refuse(conn, "proxy_header")
-			if !errors.Is(err, errNoHeader) { // a health check says nothing
-				s.o.Log.Warn("refuse a balancer's connection", "listener", s.o.Name, "balancer", source, "err", err)
-			}
-			return
-		}
-		if real.IsValid() {
-			conn = &sourceConn{Conn: conn, remote: net.TCPAddrFromAddrPort(real)}
-			source = real.Addr()
-		}
-	}
-	leave, why := s.limits.take(source)
-	if why != "" {
-		s.refuse(conn, why)
+	conn, leave := s.admit(conn)
+	if conn == nil {
 		return
 	}
 	defer leave()
@@ -135,6 +120,32 @@ func (s *server) serve(conn net.Conn) {
 		return nil
 	})
 	conn.Close()
+}
+
+// admit refuses a connection (nil), or knows its real source and counts it
+// until leave is called.
+func (s *server) admit(conn net.Conn) (real net.Conn, leave func()) {
+	source := addrOf(conn.RemoteAddr())
+	if s.limits.balancer(source) {
+		addr, err := readSource(conn)
+		if err != nil {
+			s.refuse(conn, "proxy_header")
+			if !errors.Is(err, errNoHeader) { // a health check says nothing
+				s.o.Log.Warn("refuse a balancer's connection", "listener", s.o.Name, "balancer", source, "err", err)
+			}
+			return nil, nil
+		}
+		if addr.IsValid() {
+			conn = &sourceConn{Conn: conn, remote: net.TCPAddrFromAddrPort(addr)}
+			source = addr.Addr()
+		}
+	}
+	leave, why := s.limits.take(source)
+	if why != "" {
+		s.refuse(conn, why)
+		return nil, nil
+	}
+	return conn, leave
 }
 
 func (s *server) refuse(conn net.Conn, why string) {

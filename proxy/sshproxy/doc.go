@@ -14,5 +14,5 @@
 // is forwarded (G2), and ends when the session's context does (G3).
 //
 // Start reading at Server.ServeConn, then inner.go (the steps of
-// docs/session-flow.md from 3 on), then link.go.
+// docs/session-flow.md from 3 on), then link.go and side.go.
 package sshproxy

@@ -58,7 +58,7 @@ func (l *link) nested(nc ssh.NewChannel, t inventory.Target, d direct) {
 		return
 	}
 	l.s.accept(l.ctx, o, nc, func(ctx context.Context, conn net.Conn) {
-		l.s.inner(ctx, &peer{outer: o, id: o.identity(), key: l.p.key, requested: d.Host, stdio: d.stdio(), depth: l.p.depth + 1}, t, conn)
+		l.s.inner(ctx, &peer{outer: o, id: o.identity(), key: l.p.key, target: t, requested: d.Host, stdio: d.stdio(), depth: l.p.depth + 1}, conn)
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/time/rate"
 
 	"jit-gateway/approval"
 	"jit-gateway/approval/policy"
@@ -30,7 +29,8 @@ const (
 // connection that failed, which automation knows how to read.
 const endStatus = 255
 
-// A link is an inner connection being relayed: steps 9 to 11.
+// A link is an inner connection: established in steps 3 to 8, relayed in steps
+// 9 to 11. What is not there yet is nil.
 type link struct {
 	s    *Server
 	p    *peer
@@ -40,6 +40,11 @@ type link struct {
 	may  policy.Channels
 	down *ssh.ServerConn
 	up   *upstream
+
+	client, target side
+	answered       chan *side
+	detach         []func()        // take back what the manager closes, the last first
+	outcome        session.Outcome // how the session ended, by our account
 
 	ctx      context.Context // the session's
 	next     atomic.Uint32   // channel numbers of the recording
@@ -56,22 +61,14 @@ type link struct {
 	remote map[string]struct{} // listeners asked for with -R
 }
 
-func newLink(s *Server, p *peer, sess *session.Session, adm approval.Admission, down *ssh.ServerConn, up *upstream) *link {
-	rule := adm.Rule()
-	return &link{s: s, p: p, sess: sess, rec: sess.Recorder(), rule: rule, may: rule.SSH(), down: down, up: up, adm: adm,
-		ctx: sess.Context(), live: map[*sessionChannel]struct{}{}, remote: map[string]struct{}{}}
-}
-
 // run relays until the user leaves, the target does, or the session ends.
-func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) session.Outcome {
+func (l *link) run() {
 	l.s.mu.Lock()
 	l.s.links[l.sess.ID()] = l
 	l.s.mu.Unlock()
-	left, lost := make(chan struct{}), make(chan struct{})
-	l.guard("ssh client", func() { each(l.ctx, chans, reqs, l.opens(l.fromClient), l.clientGlobal); close(left) })
-	l.guard("ssh target", func() { each(l.ctx, l.up.chans, l.up.reqs, l.opens(l.fromTarget), refuseGlobal); close(lost) })
 	letDown, letUp := l.keepAlive(l.down), l.keepAlive(l.up)
-	outcome := l.wait(left, lost)
+	l.wait(&l.client, &l.target)
+	l.outcome = l.part(&l.client, &l.target)
 	letDown()
 	letUp()
 	l.s.mu.Lock()
@@ -80,104 +77,47 @@ func (l *link) run(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) sessio
 	l.up.Close()
 	l.down.Close()
 	l.wg.Wait()
-	return outcome
 }
 
-// wait passes on warnings until one side is gone or the session ends, and says
-// farewell.
-func (l *link) wait(left, lost <-chan struct{}) session.Outcome {
+// part says farewell, and to whose account the end goes.
+func (l *link) part(client, target *side) session.Outcome {
 	outcome := session.Outcome{Cause: "logout"}
-	warnings := l.sess.Warnings()
-	for {
+	left, _ := l.refuseRest(client), l.refuseRest(target)
+	switch {
+	case l.ctx.Err() != nil: // cut, not left
+		l.end(context.Cause(l.ctx), left)
+	case client.gone():
+		l.passInput(&l.input, leaveWait)
+	default:
 		select {
-		case w, ok := <-warnings:
-			if !ok {
-				warnings = nil
-				continue
-			}
-			l.guard("ssh warnings", func() { l.tell(w.Text); l.warned(w) })
-			continue
-		case <-left:
-			if l.ctx.Err() != nil { // cut, not left
-				l.end(context.Cause(l.ctx), left)
-			}
-			l.passInput(&l.input, leaveWait)
-		case <-lost:
-			outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
-			select {
-			case <-left: // both went at once: the user left
-				outcome = session.Outcome{Cause: "logout"}
-			case <-l.ctx.Done():
-				l.end(context.Cause(l.ctx), left)
-			case <-time.After(20 * time.Millisecond):
-				l.end(fmt.Errorf("the connection to %s was lost", display.Line(l.adm.Target().Name, 64)), left)
-			}
+		case <-left: // both went at once: the user left
+			return outcome
 		case <-l.ctx.Done():
 			l.end(context.Cause(l.ctx), left)
+		case <-time.After(20 * time.Millisecond):
+			l.end(fmt.Errorf("the connection to %s was lost", display.Line(l.adm.Target().Name, 64)), left)
 		}
-		return outcome
+		outcome = session.Outcome{Cause: "upstream_failed", Reason: "the connection to the target was lost"}
 	}
+	return outcome
 }
 
 // guard runs fn in a goroutine that run waits for; its panic ends this
 // session and nothing else.
-func (l *link) guard(name string, fn func()) {
-	l.wg.Go(func() {
-		if err := proxy.Contain(l.s.o.Log, nil, name, func() error { fn(); return nil }); err != nil {
-			l.sess.Terminate(session.Termination{Cause: "internal_error", Reason: "An internal error ended the session.", At: l.s.o.Now()})
+func (l *link) guard(name string, fn func()) { l.guardIn(&l.wg, name, fn) }
+
+// guardIn does so for who waits by a group of their own.
+func (l *link) guardIn(wg *sync.WaitGroup, name string, fn func()) {
+	wg.Go(func() {
+		if proxy.Contain(l.s.o.Log, nil, name, func() error { fn(); return nil }) != nil {
+			l.panicked()
 		}
 	})
 }
 
-// opens returns what serves the channels that one side opens.
-func (l *link) opens(serve func(ssh.NewChannel)) func(ssh.NewChannel) {
-	var open atomic.Int32
-	pace := newPace()
-	return func(nc ssh.NewChannel) {
-		if open.Add(1) > maxSessions+maxForwards {
-			open.Add(-1)
-			nc.Reject(ssh.ResourceShortage, "too many channels at once")
-			return
-		}
-		l.guard("ssh channel", func() {
-			defer open.Add(-1)
-			if pace.Wait(l.ctx) == nil {
-				serve(nc)
-			}
-		})
-	}
+func (l *link) panicked() {
+	l.sess.Terminate(session.Termination{Cause: "internal_error", Reason: "An internal error ended the session.", At: l.s.o.Now()})
 }
-
-// each takes what a peer opens, and answers what it asks of the connection as a
-// whole, in turn, until the connection ends. One goroutine does both: idle
-// connections are many.
-func each(ctx context.Context, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, open func(ssh.NewChannel), answer func(*ssh.Request)) {
-	pace := newPace()
-	for chans != nil || reqs != nil {
-		select {
-		case nc, ok := <-chans:
-			if !ok {
-				chans = nil
-				continue
-			}
-			open(nc)
-		case r, ok := <-reqs:
-			if !ok {
-				reqs = nil
-				continue
-			}
-			if pace.Wait(ctx) != nil {
-				r.Reply(false, nil)
-				continue
-			}
-			answer(r)
-		}
-	}
-}
-
-// newPace is how fast one side may do what leaves an event in the audit log:
-// nobody fills the disk by being refused. People and browsers stay below.
-func newPace() *rate.Limiter { return rate.NewLimiter(100, 500) }
 
 // fromClient is a channel that the user opens.
 func (l *link) fromClient(nc ssh.NewChannel) {
@@ -341,5 +281,3 @@ func (l *link) clientGlobal(r *ssh.Request) {
 		r.Reply(false, nil)
 	}
 }
-
-func refuseGlobal(r *ssh.Request) { r.Reply(false, nil) }

@@ -34,6 +34,9 @@ const (
 // An outer is a user's connection to the gateway.
 type outer struct {
 	s        *Server
+	sc       *ssh.ServerConn
+	chans    <-chan ssh.NewChannel
+	reqs     <-chan *ssh.Request
 	id       proxy.Identity // User is zero for a key that enrols; it is read again, under mu
 	key      ssh.PublicKey
 	ctx      context.Context
@@ -53,19 +56,33 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	source := sourceOf(conn.RemoteAddr())
 	buffered := proxy.Buffered(conn)
 	defer buffered.Close()
-	limit := time.AfterFunc(s.o.LoginTime, func() { conn.Close() })
-	defer limit.Stop()
+	var o *outer
+	err := s.aside("ssh login", func() (err error) {
+		o, err = s.greet(ctx, cancel, buffered)
+		return err
+	})
+	if err != nil {
+		return // told, counted and logged
+	}
+	defer o.sc.Close()
+	s.enter(o)
+	defer s.leave(o)
+	o.serve()
+}
 
-	h, init, err := hello(&watchedConn{Conn: buffered, gone: cancel})
+// greet is step 2: the outer handshake.
+func (s *Server) greet(ctx context.Context, cancel context.CancelCauseFunc, conn *proxy.Conn) (*outer, error) {
+	limit := time.AfterFunc(s.o.LoginTime, func() { conn.Abort() })
+	defer limit.Stop()
+	h, init, err := hello(&watchedConn{Conn: conn, gone: cancel})
 	if err != nil {
 		s.o.Metrics.login("no_ssh")
-		return
+		return nil, err
 	}
-	auth := &outerAuth{s: s, ctx: ctx, source: source}
-	if ip, err := netip.ParseAddr(source); err == nil && !s.o.AllowTargetSources {
+	auth := &outerAuth{s: s, ctx: ctx, source: sourceOf(conn.RemoteAddr())}
+	if ip, err := netip.ParseAddr(auth.source); err == nil && !s.o.AllowTargetSources {
 		if t, is := s.addrs.source(ip); is {
 			s.o.Metrics.login("target_source")
 			auth.fromTarget = t.Name
@@ -80,28 +97,31 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		s.o.Metrics.login("failed")
 		auth.failed(err)
-		return
+		return nil, err
 	}
-	defer sc.Close()
-	promptly(buffered, sc.Conn)
-	limit.Stop()
-	o, err := s.welcome(ctx, cancel, sc, buffered)
+	promptly(conn, sc.Conn)
+	o, err := s.welcome(ctx, cancel, sc, conn)
 	if err != nil {
-		return // G5: no log, no session
+		sc.Close()
+		return nil, err // G5: no log, no session
 	}
-	s.mu.Lock()
-	s.outers[o] = struct{}{}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.outers, o)
-		s.mu.Unlock()
-	}()
-	o.serve(sc, chans, reqs)
+	o.sc, o.chans, o.reqs = sc, chans, reqs
+	return o, nil
 }
 
-// welcome is who has logged in, in the log too. Apart from ServeConn, whose
-// frame lasts as long as the connection.
+func (s *Server) enter(o *outer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outers[o] = struct{}{}
+}
+
+func (s *Server) leave(o *outer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.outers, o)
+}
+
+// welcome is who has logged in, in the log too.
 func (s *Server) welcome(ctx context.Context, cancel context.CancelCauseFunc, sc *ssh.ServerConn, raw net.Conn) (*outer, error) {
 	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: raw, client: string(sc.ClientVersion())}
 	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
@@ -126,16 +146,16 @@ func (o *outer) actor() audit.Actor {
 }
 
 // serve runs the connection's channels until it ends.
-func (o *outer) serve(sc *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
+func (o *outer) serve() {
 	defer o.wg.Wait() // who starts a goroutine waits for it
 	defer o.cancel(errClientGone)
-	stop := context.AfterFunc(o.ctx, func() { sc.Close() })
+	stop := context.AfterFunc(o.ctx, func() { o.sc.Close() })
 	defer stop()
 	pace := newPace()
-	each(o.ctx, chans, reqs, func(nc ssh.NewChannel) { o.open(sc, nc, pace) }, o.global)
+	each(o.ctx, o.chans, o.reqs, func(nc ssh.NewChannel) { o.open(nc, pace) }, o.global)
 }
 
-func (o *outer) open(sc *ssh.ServerConn, nc ssh.NewChannel, pace *rate.Limiter) {
+func (o *outer) open(nc ssh.NewChannel, pace *rate.Limiter) {
 	if o.channels.Add(1) > maxOuterChannels {
 		o.channels.Add(-1)
 		nc.Reject(ssh.ResourceShortage, "too many channels at once")
@@ -143,31 +163,42 @@ func (o *outer) open(sc *ssh.ServerConn, nc ssh.NewChannel, pace *rate.Limiter) 
 	}
 	o.wg.Go(func() {
 		defer o.channels.Add(-1)
-		err := proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error {
-			if pace.Wait(o.ctx) == nil {
-				o.channel(nc)
-			}
-			return nil
-		})
-		if err != nil {
-			sc.Close()
+		if proxy.Contain(o.s.o.Log, nil, "ssh channel", func() error { return o.channel(nc, pace) }) != nil {
+			o.sc.Close()
 		}
 	})
 }
 
-func (o *outer) channel(nc ssh.NewChannel) {
+// channel serves one channel. Its error is a panic.
+func (o *outer) channel(nc ssh.NewChannel, pace *rate.Limiter) error {
+	if pace.Wait(o.ctx) != nil {
+		return nil
+	}
+	var serve func()
+	err := o.s.aside("ssh channel", func() error {
+		serve = o.purpose(nc)
+		return nil
+	})
+	if err == nil && serve != nil {
+		serve()
+	}
+	return err
+}
+
+// purpose decides what a channel is for; nil: it was refused.
+func (o *outer) purpose(nc ssh.NewChannel) (serve func()) {
 	if err := o.recheck(o.ctx); err != nil {
 		nc.Reject(ssh.Prohibited, err.Error())
-		return
+		return nil
 	}
 	switch nc.ChannelType() {
 	case "session":
-		o.command(nc)
+		return func() { o.command(nc) }
 	case "direct-tcpip":
-		o.direct(nc)
-	default:
-		o.refuse(nc, "only sessions and connections to targets are possible here")
+		return o.direct(nc)
 	}
+	o.refuse(nc, "only sessions and connections to targets are possible here")
+	return nil
 }
 
 // recheck reads the user and the key again: ControlMaster keeps an outer
@@ -223,41 +254,37 @@ func (o *outer) refused(what, why string) {
 		Detail: map[string]string{"channel": display.Line(what, 100)}})
 }
 
-// direct is step 3: a channel to a target.
-func (o *outer) direct(nc ssh.NewChannel) {
+// direct is step 3: a channel to a target. Where it leads is decided here; what
+// is returned serves it.
+func (o *outer) direct(nc ssh.NewChannel) (serve func()) {
 	d, err := parseDirect(nc.ExtraData())
 	if err != nil {
 		o.refuse(nc, err.Error())
-		return
+		return nil
 	}
 	if o.id.Caller.UserID == "" {
 		o.refuse(nc, "this key is not registered")
-		return
+		return nil
 	}
 	t, known := o.s.o.Inventory.Target(inventory.Normalize(d.Host))
 	if d.Port != 22 && (!known || !o.sees(o.ctx, t)) {
 		o.refuse(nc, unknownTarget(d.Host))
-		return
+		return nil
 	}
 	if !known { // looks like any other until it is refused as one that is forbidden is
 		t = inventory.Target{Name: inventory.Normalize(d.Host), Kind: inventory.SSH, SSH: &inventory.SSHTarget{}}
 	}
-	if t.Kind == inventory.SSH {
-		if _, p := hostPort(t); known && d.Port != 22 && d.Port != uint32(p) {
-			o.refuse(nc, fmt.Sprintf("%s is reached by ssh only; forward port %d inside a session: ssh -L … -J %s %s", display.Line(d.Host, 64), d.Port, o.s.o.Name, display.Line(d.Host, 64)))
-			return
-		}
-		o.s.accept(o.ctx, o, nc, func(ctx context.Context, conn net.Conn) {
-			o.s.inner(ctx, o.peer(d), t, conn)
-		})
-		return
+	if t.Kind != inventory.SSH {
+		return func() { o.tunnel(o.ctx, nc, t) }
 	}
-	o.tunnel(o.ctx, nc, t)
-}
-
-// peer is the user as who opens d.
-func (o *outer) peer(d direct) *peer {
-	return &peer{outer: o, id: o.identity(), key: o.key, requested: d.Host, stdio: d.stdio()}
+	if _, p := hostPort(t); known && d.Port != 22 && d.Port != uint32(p) {
+		o.refuse(nc, fmt.Sprintf("%s is reached by ssh only; forward port %d inside a session: ssh -L … -J %s %s", display.Line(d.Host, 64), d.Port, o.s.o.Name, display.Line(d.Host, 64)))
+		return nil
+	}
+	p := &peer{outer: o, id: o.identity(), key: o.key, target: t, requested: d.Host, stdio: d.stdio()}
+	return func() {
+		o.s.accept(o.ctx, o, nc, func(ctx context.Context, conn net.Conn) { o.s.inner(ctx, p, conn) })
+	}
 }
 
 // tunnel hands a channel to the handler of a database.

@@ -126,13 +126,21 @@ func execTaps(c *sessionChannel, cmd string) taps {
 	return contentTaps(c)
 }
 
-// pump runs one direction of the channel.
-func (c *sessionChannel) pump(tap func([]byte) error, copy func(func([]byte) error) error) {
-	if err := copy(tap); err != nil {
-		var tapErr *tapError
-		if errors.As(err, &tapErr) {
-			c.fail(tapErr.err)
-		}
+// pump runs one direction of the channel: what tap has seen goes on. Its frame
+// rests while nothing comes, and so does that of each function around it.
+func (c *sessionChannel) pump(dst io.Writer, src io.Reader, tap func([]byte) error) error {
+	_, err := proxy.Copy(dst, src, tap)
+	if err != nil {
+		c.broken(err)
+	}
+	return err
+}
+
+// broken ends the channel for what is no failure of a connection.
+func (c *sessionChannel) broken(err error) {
+	var tapErr *tapError
+	if errors.As(err, &tapErr) {
+		c.fail(tapErr.err)
 	}
 }
 
@@ -141,34 +149,27 @@ type tapError struct{ err error }
 
 func (e *tapError) Error() string { return e.err.Error() }
 
-func (c *sessionChannel) copyIn(tap func([]byte) error) error {
-	var dst io.Writer = c.up
+// toTarget and toClient are where the streams go.
+func (c *sessionChannel) toTarget() io.Writer {
 	if c.taps.inFilter != nil {
-		dst = c.taps.inFilter(dst)
+		return busy{c.l.sess, c.taps.inFilter(c.up)}
 	}
-	_, err := proxy.Copy(busy{c.l.sess, dst}, c.down, func(p []byte) error {
+	return busy{c.l.sess, c.up}
+}
+
+func (c *sessionChannel) toClient() io.Writer {
+	if c.taps.outFilter != nil {
+		return busy{c.l.sess, c.taps.outFilter(wholePackets{c.down})}
+	}
+	return busy{c.l.sess, wholePackets{c.down}}
+}
+
+func (c *sessionChannel) inward(tap func([]byte) error) func([]byte) error {
+	return func(p []byte) error {
 		c.l.sess.Count(int64(len(p)), 0)
 		c.addIn(len(p))
 		return wrapTap(tap(p))
-	})
-	if err == nil {
-		c.up.CloseWrite()
 	}
-	return err
-}
-
-func (c *sessionChannel) copyOut(tap func([]byte) error) error {
-	var dst io.Writer = wholePackets{c.down}
-	if c.taps.outFilter != nil {
-		dst = c.taps.outFilter(dst)
-	}
-	_, err := proxy.Copy(busy{c.l.sess, dst}, c.up, c.outward(tap))
-	return err
-}
-
-func (c *sessionChannel) copyErr(tap func([]byte) error) error {
-	_, err := proxy.Copy(busy{c.l.sess, c.stderr()}, c.up.Stderr(), c.outward(tap))
-	return err
 }
 
 func (c *sessionChannel) outward(tap func([]byte) error) func([]byte) error {

@@ -94,7 +94,7 @@ func (l *link) session(nc ssh.NewChannel) {
 		delete(l.live, c)
 		l.mu.Unlock()
 	}()
-	c.wg.Go(func() { c.targetRequests(upReqs) })
+	l.guardIn(&c.wg, "ssh target requests", func() { c.targetRequests(upReqs) })
 	c.clientRequests(reqs)
 	c.wg.Wait()
 	c.finish()
@@ -202,13 +202,26 @@ func (c *sessionChannel) start() {
 		c.say(n, sayTime)
 	}
 	passed, passed2 := c.input.hold(), c.l.input.hold()
-	c.wg.Go(func() { defer passed(); defer passed2(); c.pump(t.in, c.copyIn) })
-	done1, done2 := c.output.hold(), c.output.hold()
-	c.wg.Go(func() {
-		func() { defer done1(); c.pump(t.out, c.copyOut) }()
-		c.endOutput()
+	in, tapIn := c.toTarget(), c.inward(t.in)
+	c.l.guardIn(&c.wg, "ssh input", func() {
+		defer passed()
+		defer passed2()
+		if c.pump(in, c.down, tapIn) == nil {
+			c.up.CloseWrite()
+		}
 	})
-	c.wg.Go(func() { defer done2(); c.pump(t.err, c.copyErr) })
+	outDone, errDone := c.output.hold(), c.output.hold()
+	out, tapOut := c.toClient(), c.outward(t.out)
+	c.l.guardIn(&c.wg, "ssh output", func() {
+		defer c.endOutput()
+		defer outDone()
+		c.pump(out, c.up, tapOut)
+	})
+	tapErr := c.outward(t.err)
+	c.l.guardIn(&c.wg, "ssh stderr", func() {
+		defer errDone()
+		c.pump(busy{c.l.sess, c.stderr()}, c.up.Stderr(), tapErr)
+	})
 }
 
 // endOutput tells the client that no more output comes.
