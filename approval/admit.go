@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -268,5 +269,9 @@ func (s *Service) Recheck(ctx context.Context, a Admission) (Admission, error) {
 	if !s.o.Now().Before(g.End) {
 		return Admission{}, &GrantError{ErrEnded, g, fmt.Sprintf("grant %s has ended under the rule as it is now", g.ID)}
 	}
-	return Admission{&admitted{grant: g, user: u, target: t, rule: rule, source: was.source, key: was.key, token: was.token}}, nil
+	now := &admitted{grant: g, user: u, target: t, rule: rule, source: was.source, key: was.key, token: was.token}
+	if reflect.DeepEqual(now, was) {
+		return a, nil // the same: who holds both holds one
+	}
+	return Admission{now}, nil
 }

@@ -332,6 +332,26 @@ func TestFactorPerSessionIsSpentOnce(t *testing.T) {
 	w.is(err, nil)
 }
 
+// A thousand sessions look again at every channel: where nothing changed, they
+// go on with the admission that they have.
+func TestRecheckReturnsTheSameIfNothingChanged(t *testing.T) {
+	w := newWorld(t)
+	w.activate("alice", w.granted(approval.Ask{}).ID)
+	adm, err := w.admit("alice")
+	w.is(err, nil)
+	again, err := w.svc.Recheck(w.ctx, adm)
+	w.is(err, nil)
+	if again != adm {
+		t.Error("nothing changed, and there is another admission")
+	}
+	w.change("alice", func(u *identity.User) { u.Email = "alice@new.example" })
+	other, err := w.svc.Recheck(w.ctx, adm)
+	w.is(err, nil)
+	if other == adm || other.User().Email != "alice@new.example" {
+		t.Error("the user changed, and the admission did not")
+	}
+}
+
 func TestDisabledUserCanDoNothing(t *testing.T) {
 	w := newWorld(t)
 	g := w.activate("alice", w.granted(approval.Ask{}).ID)
