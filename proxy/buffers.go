@@ -7,19 +7,20 @@ import (
 
 // Sizes of pooled buffers, each four times the one before: an idle session
 // holds the smallest, a bulk transfer the largest, and the step between costs
-// a transfer three short reads.
+// a transfer four short reads.
 const (
-	size0 = 1 << 10
-	size1 = 4 << 10
-	size2 = 16 << 10
-	size3 = 64 << 10
-	size4 = 256 << 10
+	size0 = 256
+	size1 = 1 << 10
+	size2 = 4 << 10
+	size3 = 16 << 10
+	size4 = 64 << 10
+	size5 = 256 << 10
 )
 
-var sizes = [...]int{size0, size1, size2, size3, size4}
+var sizes = [...]int{size0, size1, size2, size3, size4, size5}
 
 // MaxBuffer is the largest pooled buffer.
-const MaxBuffer = size4
+const MaxBuffer = size5
 
 // The pools hold pointers to arrays, so that giving back allocates nothing.
 var pools = [...]sync.Pool{
@@ -28,10 +29,11 @@ var pools = [...]sync.Pool{
 	{New: func() any { return new([size2]byte) }},
 	{New: func() any { return new([size3]byte) }},
 	{New: func() any { return new([size4]byte) }},
+	{New: func() any { return new([size5]byte) }},
 }
 
 // GetBuffer returns a pooled buffer of at least n bytes, whose length is the
-// nearest of 1, 4, 16, 64 and 256 KiB; 256 KiB is the most there is.
+// nearest of a quarter, 1, 4, 16, 64 and 256 KiB; 256 KiB is the most there is.
 func GetBuffer(n int) []byte {
 	for i, size := range sizes {
 		if n <= size || i == len(sizes)-1 {
@@ -53,6 +55,8 @@ func get(class int) []byte {
 		return b[:]
 	case *[size4]byte:
 		return b[:]
+	case *[size5]byte:
+		return b[:]
 	}
 	panic("unreachable")
 }
@@ -71,6 +75,8 @@ func PutBuffer(b []byte) {
 		pools[3].Put((*[size3]byte)(b[:size3]))
 	case size4:
 		pools[4].Put((*[size4]byte)(b[:size4]))
+	case size5:
+		pools[5].Put((*[size5]byte)(b[:size5]))
 	}
 }
 
@@ -103,7 +109,7 @@ func (s *sizer) next(n int) (changed bool) {
 }
 
 // Copy moves bytes from src to dst until src ends, through a pooled buffer
-// that grows from 1 KiB to 256 KiB while reads fill it. tap, if not nil, sees
+// that grows from 256 bytes to 256 KiB while reads fill it. tap, if not nil, sees
 // every chunk before it is written (G2: record, then forward); its error ends
 // the copy. io.EOF is not an error. It neither closes nor half-closes.
 func Copy(dst io.Writer, src io.Reader, tap func([]byte) error) (written int64, err error) {

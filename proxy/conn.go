@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	readAhead = size3 // as much as two of SSH's largest packets
-	maxQueued = size4 // unwritten bytes beyond which writers wait
+	readAhead = size4 // as much as two of SSH's largest packets
+	maxQueued = size5 // unwritten bytes beyond which writers wait
 	linger    = time.Second
 )
 
@@ -102,11 +102,11 @@ func (c *Conn) fill() error {
 
 // fillBlind waits with a buffer in hand, whose size follows the traffic.
 func (c *Conn) fillBlind() error {
-	buf := get(min(c.reads.class, 3)) // up to readAhead
+	buf := get(min(c.reads.class, 4)) // up to readAhead
 	for {
 		n, err := c.Conn.Read(buf)
 		if n > 0 { // an error that came along comes again
-			if c.reads.class < 3 || n < len(buf) {
+			if c.reads.class < 4 || n < len(buf) {
 				c.reads.next(n)
 			}
 			c.rbuf, c.rest = buf, buf[:n]
