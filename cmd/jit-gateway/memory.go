@@ -22,7 +22,7 @@ const (
 	// Sessions that have begun since the last collection, counted by their
 	// goroutines: a dozen, or an eighth of all.
 	packEvery = 250 * time.Millisecond
-	packAfter = 256
+	packAfter = 200
 	packShare = 8
 )
 

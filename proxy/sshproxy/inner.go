@@ -102,8 +102,7 @@ func (l *link) establish(ctx context.Context, gone context.CancelCauseFunc, conn
 
 	// Steps 9 to 11: Relay, until either side leaves or the session ends.
 	s.o.Metrics.innerResult("relayed")
-	l.adm, l.rule = adm, adm.Rule()
-	l.may = l.rule.SSH()
+	l.adm, l.may = adm, adm.Rule().SSH()
 	l.client.serve, l.client.answer, l.client.pace = l.fromClient, l.clientGlobal, newPace()
 	l.target.chans, l.target.reqs = up.chans, up.reqs
 	l.target.serve, l.target.answer, l.target.pace = l.fromTarget, refuseGlobal, newPace()

@@ -36,7 +36,6 @@ type link struct {
 	p    *peer
 	sess *session.Session
 	rec  *recording.Writer
-	rule policy.Rule
 	may  policy.Channels
 	down *ssh.ServerConn
 	up   *upstream
@@ -164,8 +163,7 @@ func (l *link) recheck() error {
 		return errors.New(display.Line(err.Error(), 0))
 	}
 	l.mu.Lock()
-	l.adm, l.rule = fresh, fresh.Rule()
-	l.may = l.rule.SSH()
+	l.adm, l.may = fresh, fresh.Rule().SSH()
 	l.mu.Unlock()
 	return nil
 }
@@ -174,13 +172,13 @@ func (l *link) recheck() error {
 func (l *link) recording() policy.Recording {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.rule.Recording
+	return l.adm.Rule().Recording
 }
 
 func (l *link) watchersTold() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.rule.Session.TellWatched
+	return l.adm.Rule().Session.TellWatched
 }
 
 // allowed is what the rule allows now.

@@ -126,14 +126,27 @@ func execTaps(c *sessionChannel, cmd string) taps {
 	return contentTaps(c)
 }
 
-// pump runs one direction of the channel: what tap has seen goes on. Its frame
-// rests while nothing comes, and so does that of each function around it.
-func (c *sessionChannel) pump(dst io.Writer, src io.Reader, tap func([]byte) error) error {
-	_, err := proxy.Copy(dst, src, tap)
+// A flow is one of the three streams of a channel: what tap has seen goes on.
+type flow struct {
+	c    *sessionChannel
+	dst  io.Writer
+	src  io.Reader
+	tap  func([]byte) error
+	pass func()      // lets those go on who wait for the stream, whatever happens
+	end  func(error) // unless it panics
+}
+
+// run copies the stream. Its frame rests while nothing comes, and so do those
+// around it: they are kept small enough for the smallest stack there is.
+func (f *flow) run() {
+	defer f.pass()
+	_, err := proxy.Copy(f.dst, f.src, f.tap)
 	if err != nil {
-		c.broken(err)
+		f.c.broken(err)
 	}
-	return err
+	if f.end != nil {
+		f.end(err)
+	}
 }
 
 // broken ends the channel for what is no failure of a connection.
@@ -149,30 +162,47 @@ type tapError struct{ err error }
 
 func (e *tapError) Error() string { return e.err.Error() }
 
-// toTarget and toClient are where the streams go.
-func (c *sessionChannel) toTarget() io.Writer {
-	if c.taps.inFilter != nil {
-		return busy{c.l.sess, c.taps.inFilter(c.up)}
+// inward is what the client sends.
+func (c *sessionChannel) inward(t taps) *flow {
+	var dst io.Writer = c.up
+	if t.inFilter != nil {
+		dst = t.inFilter(dst)
 	}
-	return busy{c.l.sess, c.up}
+	passed, passedAll := c.input.hold(), c.l.input.hold()
+	return &flow{c: c, dst: busy{c.l.sess, dst}, src: c.down,
+		tap: func(p []byte) error {
+			c.l.sess.Count(int64(len(p)), 0)
+			c.addIn(len(p))
+			return wrapTap(t.in(p))
+		},
+		pass: func() { passed(); passedAll() },
+		end: func(err error) {
+			if err == nil {
+				c.up.CloseWrite()
+			}
+		}}
 }
 
-func (c *sessionChannel) toClient() io.Writer {
-	if c.taps.outFilter != nil {
-		return busy{c.l.sess, c.taps.outFilter(wholePackets{c.down})}
+// outward is what the target prints.
+func (c *sessionChannel) outward(t taps) *flow {
+	var dst io.Writer = wholePackets{c.down}
+	if t.outFilter != nil {
+		dst = t.outFilter(dst)
 	}
-	return busy{c.l.sess, wholePackets{c.down}}
+	passed := c.output.hold()
+	return &flow{c: c, dst: busy{c.l.sess, dst}, src: c.up, tap: c.seen(t.out), pass: passed, end: func(error) {
+		passed()
+		c.endOutput()
+	}}
 }
 
-func (c *sessionChannel) inward(tap func([]byte) error) func([]byte) error {
-	return func(p []byte) error {
-		c.l.sess.Count(int64(len(p)), 0)
-		c.addIn(len(p))
-		return wrapTap(tap(p))
-	}
+// errors is what it prints on stderr.
+func (c *sessionChannel) errors(t taps) *flow {
+	passed := c.output.hold()
+	return &flow{c: c, dst: busy{c.l.sess, c.stderr()}, src: c.up.Stderr(), tap: c.seen(t.err), pass: passed}
 }
 
-func (c *sessionChannel) outward(tap func([]byte) error) func([]byte) error {
+func (c *sessionChannel) seen(tap func([]byte) error) func([]byte) error {
 	return func(p []byte) error {
 		c.l.sess.Count(0, int64(len(p)))
 		c.addOut(len(p))

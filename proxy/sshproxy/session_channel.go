@@ -201,27 +201,10 @@ func (c *sessionChannel) start() {
 	for _, n := range notes {
 		c.say(n, sayTime)
 	}
-	passed, passed2 := c.input.hold(), c.l.input.hold()
-	in, tapIn := c.toTarget(), c.inward(t.in)
-	c.l.guardIn(&c.wg, "ssh input", func() {
-		defer passed()
-		defer passed2()
-		if c.pump(in, c.down, tapIn) == nil {
-			c.up.CloseWrite()
-		}
-	})
-	outDone, errDone := c.output.hold(), c.output.hold()
-	out, tapOut := c.toClient(), c.outward(t.out)
-	c.l.guardIn(&c.wg, "ssh output", func() {
-		defer c.endOutput()
-		defer outDone()
-		c.pump(out, c.up, tapOut)
-	})
-	tapErr := c.outward(t.err)
-	c.l.guardIn(&c.wg, "ssh stderr", func() {
-		defer errDone()
-		c.pump(busy{c.l.sess, c.stderr()}, c.up.Stderr(), tapErr)
-	})
+	in, out, errs := c.inward(t), c.outward(t), c.errors(t)
+	c.l.guardIn(&c.wg, "ssh input", in.run)
+	c.l.guardIn(&c.wg, "ssh output", out.run)
+	c.l.guardIn(&c.wg, "ssh stderr", errs.run)
 }
 
 // endOutput tells the client that no more output comes.
