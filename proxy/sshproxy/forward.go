@@ -175,8 +175,8 @@ func (s *splice) run(nearReqs, farReqs <-chan *ssh.Request) {
 	fromUser := s.f.Type != "remote"
 	toFar, toNear := make(chan struct{}), make(chan struct{})
 	defer s.l.input.hold()() // a user who leaves has still sent what they sent
-	wg.Go(func() { defer close(toFar); copies(s.far, s.near, &s.in, fromUser) })
-	wg.Go(func() { defer close(toNear); copies(s.near, s.far, &s.out, !fromUser) })
+	s.l.guardIn(&wg, "ssh forward", func() { defer close(toFar); copies(s.far, s.near, &s.in, fromUser) })
+	s.l.guardIn(&wg, "ssh forward", func() { defer close(toNear); copies(s.near, s.far, &s.out, !fromUser) })
 	// A side that closes its channel has said all it had to say: that is
 	// passed on before the other one is closed.
 	wg.Go(func() { ssh.DiscardRequests(nearReqs); <-toFar; s.far.Close() })
