@@ -108,37 +108,81 @@ func (s *sizer) next(n int) (changed bool) {
 	return false
 }
 
-// Copy moves bytes from src to dst until src ends, through a pooled buffer
-// that grows from 256 bytes to 256 KiB while reads fill it. tap, if not nil, sees
+// Copy moves bytes from src to dst until src ends, through pooled buffers
+// that grow from 256 bytes to 256 KiB while reads fill them. tap, if not nil, sees
 // every chunk before it is written (G2: record, then forward); its error ends
 // the copy. io.EOF is not an error. It neither closes nor half-closes.
+//
+// Of a source that is ahead of us the next chunk is read and tapped while the
+// one before is written: hashing takes half as long as sealing and sending,
+// and a single transfer can use a second processor for it.
 func Copy(dst io.Writer, src io.Reader, tap func([]byte) error) (written int64, err error) {
 	var s sizer
-	buf := get(s.class)
-	defer func() { PutBuffer(buf) }()
+	w := &behind{dst: dst}
+	defer func() {
+		if late := w.wait(); err == nil {
+			err = late
+		}
+		written = w.written
+	}()
 	for {
+		buf := get(s.class)
 		n, readErr := src.Read(buf)
-		if n > 0 {
-			if tap != nil {
-				if err := tap(buf[:n]); err != nil {
-					return written, err
-				}
-			}
-			w, err := dst.Write(buf[:n])
-			written += int64(w)
-			if err != nil {
-				return written, err
-			}
-			if s.next(n) {
-				PutBuffer(buf)
-				buf = get(s.class)
-			}
+		if n > 0 && tap != nil {
+			err = tap(buf[:n])
 		}
-		if readErr == io.EOF {
-			return written, nil
+		if err == nil {
+			err = w.wait()
 		}
-		if readErr != nil {
-			return written, readErr
+		if n == 0 || err != nil {
+			PutBuffer(buf)
+		} else if n > size3 {
+			w.start(buf, n)
+		} else {
+			err = w.write(buf, n)
 		}
+		switch {
+		case err != nil:
+			return 0, err
+		case readErr == io.EOF:
+			return 0, nil
+		case readErr != nil:
+			return 0, readErr
+		}
+		s.next(n)
 	}
+}
+
+// behind writes one chunk at a time, beside the caller or not.
+type behind struct {
+	dst     io.Writer
+	done    chan error // nil: nothing was ever started
+	pending bool
+	written int64
+}
+
+// write writes n bytes of buf, and gives it back.
+func (w *behind) write(buf []byte, n int) error {
+	m, err := w.dst.Write(buf[:n])
+	w.written += int64(m)
+	PutBuffer(buf)
+	return err
+}
+
+// start is write in a goroutine of its own.
+func (w *behind) start(buf []byte, n int) {
+	if w.done == nil {
+		w.done = make(chan error, 1)
+	}
+	w.pending = true
+	go func() { w.done <- Contain(func() error { return w.write(buf, n) }) }()
+}
+
+// wait returns how the write that was started went.
+func (w *behind) wait() error {
+	if !w.pending {
+		return nil
+	}
+	w.pending = false
+	return <-w.done
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -183,25 +184,52 @@ func TestBufferedIdleHoldsNothing(t *testing.T) {
 	}
 }
 
-func TestCopyRecordsFirstAndFitsItsBuffer(t *testing.T) {
-	var dst bytes.Buffer
-	var largest int
-	recorded := 0
-	n, err := Copy(&dst, bytes.NewReader(make([]byte, 3<<20)), func(p []byte) error {
-		if dst.Len() != recorded {
-			t.Fatalf("%d bytes were forwarded, %d recorded", dst.Len(), recorded)
+// A slowWriter takes a large chunk once the next one has been recorded.
+type slowWriter struct {
+	bytes.Buffer
+	total    int64
+	recorded *atomic.Int64
+	t        *testing.T
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	n := int64(w.Len() + len(p))
+	if r := w.recorded.Load(); r < n {
+		w.t.Errorf("%d bytes were recorded, %d forwarded", r, n)
+	}
+	if len(p) > size3 && n < w.total {
+		for start := time.Now(); w.recorded.Load() == n; runtime.Gosched() {
+			if time.Since(start) > 10*time.Second {
+				w.t.Errorf("nothing is read while bytes up to %d are written", n)
+				break
+			}
 		}
-		recorded += len(p)
+	}
+	if r := w.recorded.Load(); r > n+MaxBuffer {
+		w.t.Errorf("%d bytes were taken while the %dth was written", r, n)
+	}
+	return w.Buffer.Write(p)
+}
+
+func TestCopyRecordsFirstAndFitsItsBuffer(t *testing.T) {
+	const size = 3<<20 + 77
+	var largest int
+	var recorded atomic.Int64
+	dst := &slowWriter{total: size, recorded: &recorded, t: t}
+	sent := make([]byte, size)
+	rand.Read(sent)
+	n, err := Copy(dst, bytes.NewReader(sent), func(p []byte) error {
+		recorded.Add(int64(len(p)))
 		largest = max(largest, len(p))
 		return nil
 	})
-	if err != nil || n != 3<<20 || dst.Len() != 3<<20 || largest != MaxBuffer {
+	if err != nil || n != size || !bytes.Equal(dst.Bytes(), sent) || largest != MaxBuffer {
 		t.Errorf("copied %d, %d arrived, in chunks up to %d, err %v", n, dst.Len(), largest, err)
 	}
 	dst.Reset()
 	full := errors.New("disk full")
-	if _, err := Copy(&dst, bytes.NewReader([]byte("secret")), func([]byte) error { return full }); !errors.Is(err, full) || dst.Len() != 0 {
-		t.Errorf("not recorded, yet %q was forwarded (err %v)", &dst, err)
+	if _, err := Copy(dst, bytes.NewReader([]byte("secret")), func([]byte) error { return full }); !errors.Is(err, full) || dst.Len() != 0 {
+		t.Errorf("not recorded, yet %q was forwarded (err %v)", dst, err)
 	}
 	var s sizer
 	for range 10 {
@@ -213,6 +241,46 @@ func TestCopyRecordsFirstAndFitsItsBuffer(t *testing.T) {
 	if s.class != 0 {
 		t.Errorf("a stream that became quiet holds %d bytes", sizes[s.class])
 	}
+}
+
+// What was begun is written even if what follows cannot be recorded, and an
+// error of a write is not lost, whoever did it.
+func TestCopyEnds(t *testing.T) {
+	var dst bytes.Buffer
+	seen := 0
+	full := errors.New("disk full")
+	n, err := Copy(&dst, bytes.NewReader(make([]byte, 3<<20)), func(p []byte) error {
+		if seen += len(p); seen > 2<<20 {
+			return full
+		}
+		return nil
+	})
+	if !errors.Is(err, full) || n != int64(dst.Len()) || n == 0 || n > 2<<20 {
+		t.Errorf("copied %d, %d arrived: %v", n, dst.Len(), err)
+	}
+	gone := errors.New("gone")
+	for _, good := range []int64{0, 100_000, 1 << 20, 3<<20 - 1} {
+		dst.Reset()
+		n, err = Copy(&limitedWriter{&dst, good, gone}, bytes.NewReader(make([]byte, 3<<20)), nil)
+		if !errors.Is(err, gone) || n != good || int64(dst.Len()) != good {
+			t.Errorf("of %d bytes %d were copied, %d arrived: %v", good, n, dst.Len(), err)
+		}
+	}
+}
+
+// A limitedWriter takes left bytes, and then none.
+type limitedWriter struct {
+	io.Writer
+	left int64
+	err  error
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	n, _ := w.Writer.Write(p[:min(int64(len(p)), w.left)])
+	if w.left -= int64(n); n < len(p) {
+		return n, w.err
+	}
+	return n, nil
 }
 
 // BenchmarkConn carries packets as x/crypto writes them: 4 KiB, the rest, and
