@@ -86,11 +86,12 @@ type sizer struct {
 	small int // short reads in a row
 }
 
-// next is told that n bytes filled a buffer of the class, and reports whether
-// another class fits better.
+// next is told that n bytes came into a buffer of the class, and reports
+// whether another class fits better. One that is full but for a little is
+// full: its reader may take whole packets alone.
 func (s *sizer) next(n int) (changed bool) {
 	switch {
-	case n == sizes[s.class]:
+	case n >= sizes[s.class]-sizes[s.class]/64:
 		s.small = 0
 		if s.class < len(sizes)-1 {
 			s.class++

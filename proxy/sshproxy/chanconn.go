@@ -95,3 +95,13 @@ func (w wholePackets) Write(p []byte) (written int, err error) {
 	}
 	return written, nil
 }
+
+// wholeReads reads as many bytes as fill whole pieces, if there are so many.
+type wholeReads struct{ r io.Reader }
+
+func (w wholeReads) Read(p []byte) (int, error) {
+	if len(p) > pieceMax {
+		p = p[:len(p)-len(p)%pieceMax]
+	}
+	return w.r.Read(p)
+}

@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 
 	"jit-gateway/approval/policy"
+	"jit-gateway/proxy"
 )
 
 func str(s string) []byte {
@@ -275,5 +277,24 @@ func TestPiecesFitIntoPackets(t *testing.T) {
 		if sum != n || len(sizes) > n/pieceMax+1 {
 			t.Errorf("%d was written as %v", n, sizes)
 		}
+	}
+}
+
+// What a bulk transfer reads at a time fills its packets.
+func TestReadsFillPieces(t *testing.T) {
+	var sizes []int
+	w := wholePackets{writerFunc(func(p []byte) (int, error) { sizes = append(sizes, len(p)); return len(p), nil })}
+	const size = 8 << 20
+	if _, err := proxy.Copy(w, wholeReads{io.LimitReader(zeroes{}, size)}, nil); err != nil {
+		t.Error(err)
+	}
+	crumbs := 0
+	for _, n := range sizes {
+		if n != pieceMax {
+			crumbs++
+		}
+	}
+	if crumbs > 11 || len(sizes) > size/pieceMax+5 { // small reads at first, and what is left at the end
+		t.Errorf("%d of %d packets are not full", crumbs, len(sizes))
 	}
 }

@@ -190,7 +190,7 @@ func (c *sessionChannel) outward(t taps) *flow {
 		dst = t.outFilter(dst)
 	}
 	passed := c.output.hold()
-	return &flow{c: c, dst: busy{c.l.sess, dst}, src: c.up, tap: c.seen(t.out), pass: passed, end: func(error) {
+	return &flow{c: c, dst: busy{c.l.sess, dst}, src: wholeReads{c.up}, tap: c.seen(t.out), pass: passed, end: func(error) {
 		passed()
 		c.endOutput()
 	}}
