@@ -10,6 +10,8 @@ const (
 	readAhead = size4 // as much as two of SSH's largest packets
 	maxQueued = size5 // unwritten bytes beyond which writers wait
 	linger    = time.Second
+	corkTime  = 5 * time.Millisecond // no longer do writes wait for others
+	corkSkip  = 256                  // corks that do nothing after one that took longer
 )
 
 // Conn is a buffered net.Conn; see Buffered. Like any net.Conn it may be used
@@ -29,7 +31,10 @@ type Conn struct {
 	writing bool      // somebody is at work who will empty the queue
 	prompt  bool      // writers write themselves; see Prompt
 	hold    int
-	werr    error // sticky: queued bytes were lost
+	corked  bool
+	skip    int         // corks to come that do nothing
+	stall   *time.Timer // while corked; nil: never was
+	werr    error       // sticky: queued bytes were lost
 	closed  bool
 }
 
@@ -63,6 +68,56 @@ func (c *Conn) Prompt(hold int) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	c.prompt, c.hold = true, hold
+}
+
+// Cork makes writes wait for each other until Uncork, so that many packets
+// leave by one system call, and whoever receives them is woken once. The
+// writer promises to go on at once. It may not be able to: SSH has windows, of
+// which the library does not tell, and the peer may need what waits here
+// before it opens one. So the cork is out after a few milliseconds by itself,
+// and stays out for a while.
+//
+// Several writers may cork: the first that is done writes for all.
+func (c *Conn) Cork() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	switch {
+	case c.sock == nil: // a channel's packets are cut by who writes to it
+		return
+	case c.skip > 0:
+		c.skip--
+		return
+	case c.stall == nil:
+		c.stall = time.AfterFunc(corkTime, c.stalled)
+	default:
+		c.stall.Reset(corkTime)
+	}
+	c.corked = true
+}
+
+// Uncork writes what waited. An error is returned by the next Write.
+func (c *Conn) Uncork() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if !c.corked {
+		return
+	}
+	c.corked = false
+	c.stall.Stop()
+	if len(c.queue) > 0 && !c.writing && c.werr == nil && !c.closed {
+		c.writeNow(nil)
+		c.drain()
+	}
+}
+
+// stalled is called when the writer did not go on.
+func (c *Conn) stalled() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.corked {
+		c.corked, c.skip = false, corkSkip
+		c.drain()
+	}
 }
 
 func (c *Conn) Read(p []byte) (int, error) {
@@ -124,7 +179,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	defer c.wmu.Unlock()
 	done := 0
 	if c.prompt && !c.writing && c.werr == nil && !c.closed {
-		if len(p) == c.hold && len(c.queue) == 0 {
+		if c.corked && len(c.queue)+len(p) <= maxQueued || len(p) == c.hold && len(c.queue) == 0 {
 			c.enqueue(p)
 			return len(p), nil
 		}
@@ -190,6 +245,9 @@ func (c *Conn) enqueue(p []byte) {
 		return
 	}
 	need := len(c.queue) + len(p)
+	if c.corked {
+		need = maxQueued
+	}
 	if c.queue == nil {
 		c.queue = GetBuffer(max(need, c.hold+1))[:0] // more will follow what is held
 	} else if need > cap(c.queue) {

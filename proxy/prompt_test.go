@@ -148,3 +148,101 @@ func TestPromptQueuesBehindAWriter(t *testing.T) {
 		t.Error("a write after close succeeded")
 	}
 }
+
+// What is written with the cork in waits, in order, and leaves with it.
+func TestCork(t *testing.T) {
+	x, y := tcpPair(t)
+	a := Buffered(x)
+	a.Prompt(4096)
+	a.Cork()
+	a.stall.Stop() // this test's writer is never late
+	p := bytes.Repeat([]byte("x"), 30_000)
+	for range 3 {
+		a.Write(p[:4096])
+		a.Write(p[4096:])
+	}
+	if len(a.queue) != 90_000 {
+		t.Fatalf("%d bytes wait", len(a.queue))
+	}
+	a.Uncork()
+	a.Write([]byte("end"))
+	if a.queue != nil || a.writing {
+		t.Errorf("%d bytes wait after the cork is out", len(a.queue))
+	}
+	got := make([]byte, 90_003)
+	if _, err := io.ReadFull(y, got); err != nil || string(got[90_000:]) != "end" {
+		t.Errorf("%v: …%q", err, got[90_000:])
+	}
+}
+
+// A writer that cannot go on, as when SSH's window is used up, does not keep
+// from the peer what it waits for; and does not try again at once.
+func TestCorkGivesWay(t *testing.T) {
+	x, y := tcpPair(t)
+	a := Buffered(x)
+	a.Cork()
+	a.Write([]byte("first"))
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(y, got); err != nil || string(got) != "first" {
+		t.Fatalf("%q %v", got, err)
+	}
+	a.Uncork()
+	for i := range corkSkip {
+		if a.Cork(); a.corked {
+			t.Fatalf("corked again at once, %d", i)
+		}
+		a.Uncork()
+	}
+	if a.Cork(); !a.corked {
+		t.Error("never corked again")
+	}
+	a.Write([]byte("last"))
+	a.Close() // writes what waits
+	if rest, err := io.ReadAll(y); err != nil || string(rest) != "last" {
+		t.Errorf("%q %v", rest, err)
+	}
+}
+
+// Several writers that cork, and one that does not, over a socket that is
+// full now and then.
+func TestCorkSharedByWriters(t *testing.T) {
+	x, y := tcpPair(t)
+	x.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	a := Buffered(x)
+	a.Prompt(4096)
+	const each, size = 200, 10_000
+	var writers sync.WaitGroup
+	var library sync.Mutex // a connection has one writer at a time
+	for who := range 3 {
+		writers.Go(func() {
+			p := bytes.Repeat([]byte{byte(who)}, size)
+			for i := range each {
+				if who > 0 && i%8 == 0 {
+					a.Cork()
+				}
+				library.Lock()
+				a.Write(p)
+				library.Unlock()
+				if who > 0 && i%8 == 7 {
+					a.Uncork()
+				}
+			}
+		})
+	}
+	go func() { writers.Wait(); a.Close() }()
+	buf := make([]byte, size)
+	var from [3]int
+	for {
+		_, err := io.ReadFull(y, buf)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || !bytes.Equal(buf, bytes.Repeat(buf[:1], size)) {
+			t.Fatalf("writes are mixed up: %v", err)
+		}
+		from[buf[0]]++
+	}
+	if from != [3]int{each, each, each} {
+		t.Errorf("arrived: %v", from)
+	}
+}

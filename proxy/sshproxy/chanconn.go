@@ -105,3 +105,24 @@ func (w wholeReads) Read(p []byte) (int, error) {
 	}
 	return w.r.Read(p)
 }
+
+// A corker can make writes wait for each other: a socket of ours.
+type corker interface {
+	Cork()
+	Uncork()
+}
+
+// together writes what is several packets so that they leave together: each
+// system call wakes the peer, which has just gone to sleep.
+type together struct {
+	socket corker // nil: another handler has it
+	w      io.Writer
+}
+
+func (t together) Write(p []byte) (int, error) {
+	if t.socket != nil && len(p) > pieceMax {
+		t.socket.Cork()
+		defer t.socket.Uncork()
+	}
+	return t.w.Write(p)
+}

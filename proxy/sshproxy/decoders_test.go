@@ -298,3 +298,20 @@ func TestReadsFillPieces(t *testing.T) {
 		t.Errorf("%d of %d packets are not full", crumbs, len(sizes))
 	}
 }
+
+type corks []string
+
+func (c *corks) Cork()   { *c = append(*c, "cork") }
+func (c *corks) Uncork() { *c = append(*c, "uncork") }
+
+// Several packets leave together; one, as a keystroke is, waits for nobody.
+func TestPacketsLeaveTogether(t *testing.T) {
+	var did corks
+	write := writerFunc(func(p []byte) (int, error) { did = append(did, fmt.Sprint(len(p))); return len(p), nil })
+	w := together{&did, wholePackets{write}}
+	w.Write(make([]byte, 2*pieceMax))
+	w.Write(make([]byte, 1))
+	if got, want := strings.Join(did, " "), fmt.Sprintf("cork %[1]d %[1]d uncork 1", pieceMax); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -150,7 +151,11 @@ func (s *splice) run(nearReqs, farReqs <-chan *ssh.Request) {
 	var wg sync.WaitGroup
 	copies := func(dst, src ssh.Channel, n *int64, user bool) {
 		sniff := &sniffer{}
-		_, err := proxy.Copy(busy{s.l.sess, dst}, src, func(p []byte) error {
+		from, to := io.Reader(src), s.l.toTarget(dst)
+		if !user {
+			from, to = wholeReads{src}, s.l.toClient(dst)
+		}
+		_, err := proxy.Copy(busy{s.l.sess, to}, from, func(p []byte) error {
 			*n += int64(len(p))
 			if user {
 				s.l.sess.Count(int64(len(p)), 0)

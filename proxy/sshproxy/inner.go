@@ -30,6 +30,14 @@ type peer struct {
 	depth     int    // nested hops before this one
 }
 
+// socket is what the user's bytes come and go by; nil: another handler has it.
+func (p *peer) socket() corker {
+	if p.outer == nil {
+		return nil
+	}
+	return p.outer.raw
+}
+
 // maxDepth bounds `-J a,b,c`.
 const maxDepth = 8
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,6 +208,10 @@ func (l *link) passed(what string) error {
 	l.s.o.Metrics.channel(what, "allowed")
 	return l.sess.Audit(l.ctx, chanEvent(audit.Success, what, ""))
 }
+
+// toTarget and toClient write data to a channel of that side.
+func (l *link) toTarget(ch io.Writer) io.Writer { return together{l.up.raw, ch} }
+func (l *link) toClient(ch io.Writer) io.Writer { return together{l.p.socket(), wholePackets{ch}} }
 
 // tell shows a line of the gateway's own to whoever looks at a terminal.
 func (l *link) tell(text string) {

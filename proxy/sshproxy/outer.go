@@ -41,7 +41,7 @@ type outer struct {
 	key      ssh.PublicKey
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	raw      net.Conn
+	raw      *proxy.Conn
 	client   string
 	channels atomic.Int32
 	wg       sync.WaitGroup
@@ -122,7 +122,7 @@ func (s *Server) leave(o *outer) {
 }
 
 // welcome is who has logged in, in the log too.
-func (s *Server) welcome(ctx context.Context, cancel context.CancelCauseFunc, sc *ssh.ServerConn, raw net.Conn) (*outer, error) {
+func (s *Server) welcome(ctx context.Context, cancel context.CancelCauseFunc, sc *ssh.ServerConn, raw *proxy.Conn) (*outer, error) {
 	o := &outer{s: s, ctx: ctx, cancel: cancel, raw: raw, client: string(sc.ClientVersion())}
 	o.key, _ = sc.Permissions.ExtraData[offeredKey{}].(ssh.PublicKey)
 	o.id.User, _ = sc.Permissions.ExtraData[verifiedUser{}].(identity.User)

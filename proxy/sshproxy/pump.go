@@ -164,7 +164,7 @@ func (e *tapError) Error() string { return e.err.Error() }
 
 // inward is what the client sends.
 func (c *sessionChannel) inward(t taps) *flow {
-	var dst io.Writer = c.up
+	dst := c.l.toTarget(c.up)
 	if t.inFilter != nil {
 		dst = t.inFilter(dst)
 	}
@@ -185,7 +185,7 @@ func (c *sessionChannel) inward(t taps) *flow {
 
 // outward is what the target prints.
 func (c *sessionChannel) outward(t taps) *flow {
-	var dst io.Writer = wholePackets{c.down}
+	dst := c.l.toClient(c.down)
 	if t.outFilter != nil {
 		dst = t.outFilter(dst)
 	}

@@ -24,7 +24,7 @@ type upstream struct {
 	ssh.Conn
 	chans <-chan ssh.NewChannel
 	reqs  <-chan *ssh.Request
-	raw   net.Conn
+	raw   *proxy.Conn
 	via   []*upstream // hops in between, the nearest to us first
 }
 
