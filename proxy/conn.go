@@ -38,8 +38,8 @@ type Conn struct {
 	closed  bool
 }
 
-// Buffered wraps conn with 64 KiB of read-ahead, held only while there is
-// something in it, and a queue that coalesces small writes: x/crypto/ssh reads
+// Buffered wraps conn with 64 KiB of read-ahead (256 where a socket has so
+// much), held only while there is something in it, and a queue that coalesces small writes: x/crypto/ssh reads
 // and writes through 4 KiB buffers, which costs two system calls a packet on
 // each layer.
 //

@@ -77,6 +77,48 @@ func TestBufferedCarriesEverything(t *testing.T) {
 	}
 }
 
+// A socket that has more than was asked for is asked for more, for as long.
+func TestReadAheadFollowsTheSocket(t *testing.T) {
+	x, y := tcpPair(t)
+	x.(*net.TCPConn).SetReadBuffer(1 << 20) // room for more than we ask for
+	s := newSocket(x)
+	var slow atomic.Bool
+	go func() {
+		for p, err := make([]byte, 1<<20), error(nil); err == nil; _, err = y.Write(p) {
+			if slow.Load() {
+				p = p[:1]
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}()
+	read := func() (asked int) {
+		buf, _, err := s.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		PutBuffer(buf)
+		return cap(buf)
+	}
+	x.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n := read(); n != readAhead {
+		t.Errorf("asked for %d bytes at first", n)
+	}
+	for !s.full {
+		time.Sleep(time.Millisecond) // the peer gets ahead
+		read()
+	}
+	if n := read(); n != MaxBuffer {
+		t.Errorf("asked for %d bytes of a socket that has more", n)
+	}
+	slow.Store(true)
+	for s.full {
+		read()
+	}
+	if n := read(); n != readAhead {
+		t.Errorf("asked for %d bytes after a short read", n)
+	}
+}
+
 func TestBufferedCoalesces(t *testing.T) {
 	x, y := net.Pipe() // a pipe's write returns when it was read: nothing is coalesced below
 	a := Buffered(x)

@@ -22,6 +22,7 @@ type socket struct {
 	raw syscall.RawConn
 
 	buf     []byte // pooled; what read returns
+	full    bool   // the last read had as much as it asked for: there may be more
 	got     int
 	readErr error
 	onRead  func(fd uintptr) bool
@@ -71,12 +72,17 @@ func (s *socket) read() (buf []byte, n int, err error) {
 }
 
 func (s *socket) readReady(fd uintptr) bool {
-	s.buf = GetBuffer(readAhead)
+	size := readAhead
+	if s.full {
+		size = MaxBuffer
+	}
+	s.buf = GetBuffer(size)
 	for {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)))
 		switch errno {
 		case 0:
 			s.got = int(n)
+			s.full = s.got >= readAhead // also of a larger buffer
 			return true
 		case syscall.EINTR:
 		case syscall.EAGAIN:
