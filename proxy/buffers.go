@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 )
 
@@ -176,14 +178,25 @@ func (w *behind) start(buf []byte, n int) {
 		w.done = make(chan error, 1)
 	}
 	w.pending = true
-	go func() { w.done <- Contain(func() error { return w.write(buf, n) }) }()
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				w.done <- &PanicError{Value: v, Stack: debug.Stack()}
+			}
+		}()
+		w.done <- w.write(buf, n)
+	}()
 }
 
-// wait returns how the write that was started went.
+// wait returns how the write that was started went; a panic in it goes on here.
 func (w *behind) wait() error {
 	if !w.pending {
 		return nil
 	}
 	w.pending = false
-	return <-w.done
+	err := <-w.done
+	if p, ok := err.(*PanicError); ok { // the caller's, who contains it
+		panic(fmt.Sprintf("%v, beside the copy: %s", p.Value, p.Stack))
+	}
+	return err
 }

@@ -4,14 +4,23 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func tcpPair(t testing.TB) (a, b net.Conn) {
 	t.Helper()
@@ -360,5 +369,25 @@ func BenchmarkConn(b *testing.B) {
 			}
 			<-done
 		})
+	}
+}
+
+// A write beside the reader is the session's like any other: its panic comes
+// to whoever contains the session.
+func TestCopyHandsOnAPanic(t *testing.T) {
+	src := bytes.NewReader(make([]byte, 4<<20))
+	wrote := 0
+	err := Contain(slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()), "copy", func() error {
+		_, err := Copy(writerFunc(func(p []byte) (int, error) {
+			if wrote += len(p); len(p) > size3 {
+				panic("in the parser")
+			}
+			return len(p), nil
+		}), src, nil)
+		return err
+	})
+	p, ok := err.(*PanicError)
+	if !ok || !strings.Contains(fmt.Sprint(p.Value), "in the parser") {
+		t.Errorf("after %d bytes Copy returned %v", wrote, err)
 	}
 }
