@@ -30,8 +30,8 @@ const (
 // connection that failed, which automation knows how to read.
 const endStatus = 255
 
-// A link is an inner connection: established in steps 3 to 8, relayed in steps
-// 9 to 11. What is not there yet is nil.
+// A link is an inner connection: established in steps 3 to 8, and relayed in
+// steps 9 to 11. What is not there yet is nil.
 type link struct {
 	s    *Server
 	p    *peer
