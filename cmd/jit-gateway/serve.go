@@ -246,7 +246,8 @@ func (g *gateway) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler
 	} else {
 		err = srv.Serve(ln)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
+	// At the end the listener may be closed before the server knows of it.
+	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
 		<-done
 		return nil
 	}
