@@ -17,7 +17,7 @@ run() {
 		-test.skip "^(TestPgDumpAndRestore|$3)\$" >"$scratch/$1.log" 2>&1)
 	rc=$?
 	passed=$(grep -c '^--- PASS' "$scratch/$1.log") failed=$(grep -c '^--- FAIL' "$scratch/$1.log")
-	[ $rc = 0 ] || { grep -A25 '^ *--- FAIL' "$scratch/$1.log" || tail -n 40 "$scratch/$1.log"; }
+	[ $rc = 0 ] || { grep -B25 '^ *--- FAIL' "$scratch/$1.log" || tail -n 40 "$scratch/$1.log"; }
 	echo "$("$2/postgres" --version), ${4:-roles made by the functions}: $passed passed, $failed failed"
 	[ $rc = 0 ] && [ "$passed" -gt 40 ]
 }

@@ -44,6 +44,7 @@ type link struct {
 // How long what may hang is waited for.
 const (
 	injectTime = 40 * time.Millisecond // for the client to take our last words
+	tellFirst  = 5 * time.Millisecond  // of that, before the backend is ended
 	leaveTime  = 2 * time.Second       // for the backend to go after the client's Terminate
 )
 
@@ -252,6 +253,10 @@ func (l *link) terminate() {
 		defer close(told)
 		l.s2c.inject(fatal(stateAdmin, "%s", t.Reason).encode(), true, injectTime)
 	}()
+	select { // the backend's last words come at once, and say less
+	case <-told:
+	case <-time.After(tellFirst):
+	}
 	l.kill()
 	<-told
 	l.closeBoth()

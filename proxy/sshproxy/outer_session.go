@@ -12,6 +12,7 @@ import (
 
 	"jit-gateway/internal/dialogue"
 	"jit-gateway/internal/display"
+	"jit-gateway/proxy"
 )
 
 // maxCommandLine bounds a command line of the command interface.
@@ -33,9 +34,7 @@ func (o *outer) command(nc ssh.NewChannel) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer ch.Close() // before the wait: it ends the loop over reqs
-	wg.Go(func() {
-		defer close(resize)
-		defer cancel(errClientGone)
+	asked := func() error {
 		started, pace := false, newPace()
 		for r := range reqs {
 			ok := false
@@ -81,8 +80,17 @@ func (o *outer) command(nc ssh.NewChannel) {
 				start <- true
 			}
 		}
-		if !started {
-			start <- false
+		return nil
+	}
+	wg.Go(func() {
+		defer close(resize)
+		defer cancel(errClientGone)
+		if proxy.Contain(o.s.o.Log, nil, "ssh command requests", asked) != nil {
+			o.sc.Close()
+		}
+		select {
+		case start <- false:
+		default: // it has started, and perhaps ended
 		}
 	})
 	if !<-start {
