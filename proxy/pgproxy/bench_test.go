@@ -16,20 +16,26 @@ import (
 // the whole process, client and server of the benchmark included.
 func BenchmarkRelay(b *testing.B) {
 	b.Run("recorded", func(b *testing.B) {
-		d, err := recording.OpenDir(b.TempDir(), recording.DirOptions{Reserve: -1})
-		if err != nil {
-			b.Fatal(err)
-		}
-		w, err := d.Create(recording.Header{Session: "S1", Protocol: "postgres"}, recording.Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
+		w := benchRecorder(b)
 		benchRelay(b, func(s *recording.SQL) error { return w.SQL(0, s) })
 		if _, err := w.Seal("logout"); err != nil {
 			b.Fatal(err)
 		}
 	})
 	b.Run("not recorded", func(b *testing.B) { benchRelay(b, func(*recording.SQL) error { return nil }) })
+}
+
+func benchRecorder(b *testing.B) *recording.Writer {
+	b.Helper()
+	d, err := recording.OpenDir(b.TempDir(), recording.DirOptions{Reserve: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := d.Create(recording.Header{Session: "S1", Protocol: "postgres"}, recording.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return w
 }
 
 func benchRelay(b *testing.B, record func(*recording.SQL) error) {
@@ -115,14 +121,7 @@ func cpuTime() time.Duration {
 // BenchmarkLook is what one transaction of a prepared statement costs between
 // the sockets: its messages found, its statement and outcome on record.
 func BenchmarkLook(b *testing.B) {
-	d, err := recording.OpenDir(b.TempDir(), recording.DirOptions{Reserve: -1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	w, err := d.Create(recording.Header{Session: "S1", Protocol: "postgres"}, recording.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	w := benchRecorder(b)
 	begun := time.Now()
 	l := &link{up: &upstream{}, tr: newTracker(func(s *recording.SQL) error { return w.SQL(0, s) }, func() time.Duration { return time.Since(begun) })}
 	l.prepare()
